@@ -1,0 +1,51 @@
+"""How every command reports failure: one line on stderr, an exit code from the exception tree, a traceback with `--debug`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from configuration.errors import K8sMcpError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+
+class ReportingGroup(TyperGroup):
+    """A command group whose commands may raise anything of the exception tree."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except K8sMcpError as error:
+            if "--debug" in sys.argv:
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks, for a log line or a terminal."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def application(help_text: str, *, no_args_is_help: bool = False) -> typer.Typer:
+    """A typer application with this project's manners: plain help, no completion installer, no locals in tracebacks."""
+    return typer.Typer(
+        cls=ReportingGroup,
+        help=help_text,
+        no_args_is_help=no_args_is_help,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )

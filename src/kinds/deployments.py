@@ -1,0 +1,72 @@
+"""Deployments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kinds.kind import Kind
+from kinds.metadata import common, conditions
+from kinds.record import Json, column
+from kinds.workload_health import WorkloadRecord, condition_reason, observed, pod_template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRecord(WorkloadRecord):
+    """What `kubectl get deployments -o wide` shows, and how the rollout stands."""
+
+    ready: str = column("READY as kubectl prints it: ready/desired")
+    healthy: bool = column("the present spec is rolled out and every wanted replica is available", index=True)
+    replicas: int = column("spec.replicas: how many are wanted")
+    updated_replicas: int = column("status.updatedReplicas: replicas of the present template (UP-TO-DATE)")
+    ready_replicas: int = column("status.readyReplicas")
+    available_replicas: int = column("status.availableReplicas (AVAILABLE)")
+    unavailable_replicas: int = column("status.unavailableReplicas")
+    generation: int | None = column("metadata.generation: rises with each change of the spec")
+    observed_generation: int | None = column("status.observedGeneration; lower than generation: not seen yet")
+    paused: bool = column("spec.paused")
+    strategy: str | None = column("RollingUpdate or Recreate")
+    progress: str | None = column("reason of the Progressing condition, e.g. ProgressDeadlineExceeded", index=True)
+    revision: str | None = column("annotation deployment.kubernetes.io/revision")
+    conditions: Json = column("condition type -> status, a JSON map")
+
+
+def read(deployment: dict[str, Any]) -> DeploymentRecord:
+    """Redacted API object -> DeploymentRecord."""
+    shared = common(deployment)
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    return DeploymentRecord(
+        **shared,
+        ready=f"{status.get('readyReplicas', 0)}/{wanted}",
+        healthy=observed(deployment) and updated >= wanted and available >= wanted and status.get("replicas", 0) <= updated,
+        replicas=wanted,
+        updated_replicas=updated,
+        ready_replicas=status.get("readyReplicas", 0),
+        available_replicas=available,
+        unavailable_replicas=status.get("unavailableReplicas", 0),
+        generation=deployment["metadata"].get("generation"),
+        observed_generation=status.get("observedGeneration"),
+        paused=bool(spec.get("paused")),
+        strategy=(spec.get("strategy") or {}).get("type"),
+        progress=condition_reason(deployment, "Progressing"),
+        revision=shared["annotations"].get("deployment.kubernetes.io/revision"),
+        conditions=Json(conditions(deployment)),
+        **pod_template(spec),
+    )
+
+
+DEPLOYMENTS = Kind(
+    name="deployments",
+    kind="Deployment",
+    group="apps",
+    version="v1",
+    namespaced=True,
+    dynamic=True,
+    record=DeploymentRecord,
+    read=read,
+    list_columns=("namespace", "name", "ready", "updated_replicas", "available_replicas", "created_at", "progress", "images"),
+    filters={"healthy": "healthy", "progress": "progress"},
+    aliases=("deployment", "deploy"),
+)

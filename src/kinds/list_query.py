@@ -1,0 +1,44 @@
+"""What can be asked of a list, the same from cache and live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from configuration.errors import ConfigurationError
+from kinds import label_selector
+from kinds.kind import Kind
+from kinds.record import Record
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """One list: rows in name order (`kinds.record.sort_key`), `limit` of them, from `continue_token` on.
+
+    `filters` maps a name from `kind.filters` to the value that its column must equal.
+    """
+
+    kind: Kind
+    namespace: str | None = None
+    selector: str = ""
+    filters: Mapping[str, str | bool] = field(default_factory=dict)
+    limit: int = DEFAULT_LIMIT
+    continue_token: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.filters) - set(self.kind.filters)
+        if unknown:
+            known = ", ".join(self.kind.filters) or "none"
+            raise ConfigurationError(f"{self.kind.name} cannot be filtered by {', '.join(sorted(unknown))}; it knows: {known}")
+
+    @cached_property
+    def requirements(self) -> tuple[label_selector.Requirement, ...]:
+        return label_selector.parse(self.selector)
+
+    def accepts(self, record: Record) -> bool:
+        """Whether the filters hold (namespace and label selector are the API server's business, or SQL's)."""
+        return all(getattr(record, self.kind.filters[name]) == value for name, value in self.filters.items())

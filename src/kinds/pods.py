@@ -1,0 +1,264 @@
+"""Pods, with their containers in a side table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kinds.kind import Kind, SideTable
+from kinds.metadata import common, conditions
+from kinds.pod_status import pod_status
+from kinds.quantity import millicores, whole
+from kinds.record import Json, Record, SideRecord, Time, column
+from kinds.times import to_time
+
+Role = Literal["main", "init", "sidecar", "ephemeral"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRecord(SideRecord):
+    """One container of a pod: what was asked for (spec) beside what is (status)."""
+
+    namespace: str = column("namespace of the pod", index=True)
+    pod: str = column("name of the pod", index=True)
+    name: str = column("container name")
+    role: Role = column("main, init, sidecar (init container with restartPolicy Always) or ephemeral")
+    image: str = column("image as written in the spec", index=True)
+    image_id: str | None = column("resolved image with digest, from the status")
+    image_pull_policy: str | None = column("Always, IfNotPresent or Never")
+    ready: bool | None = column("status.ready; null when there is no status yet")
+    started: bool | None = column("status.started; null when unknown")
+    restarts: int | None = column("restartCount; null when there is no status yet")
+    state: str | None = column("running, waiting or terminated")
+    reason: str | None = column("reason of that state, e.g. CrashLoopBackOff", index=True)
+    message: str | None = column("message of that state")
+    exit_code: int | None = column("exit code, when terminated")
+    state_since: Time | None = column("when it started running, or when it terminated")
+    last_reason: str | None = column("reason of the previous termination, e.g. OOMKilled", index=True)
+    last_exit_code: int | None = column("exit code of the previous termination")
+    last_finished_at: Time | None = column("when the previous run ended")
+    cpu_request: str | None = column("requests.cpu as written")
+    cpu_request_millicores: int | None = column("requests.cpu in thousandths of a core")
+    cpu_limit: str | None = column("limits.cpu as written")
+    cpu_limit_millicores: int | None = column("limits.cpu in thousandths of a core")
+    memory_request: str | None = column("requests.memory as written")
+    memory_request_bytes: int | None = column("requests.memory in bytes")
+    memory_limit: str | None = column("limits.memory as written")
+    memory_limit_bytes: int | None = column("limits.memory in bytes")
+    ephemeral_request: str | None = column("requests.ephemeral-storage as written")
+    ephemeral_request_bytes: int | None = column("requests.ephemeral-storage in bytes")
+    ephemeral_limit: str | None = column("limits.ephemeral-storage as written")
+    ephemeral_limit_bytes: int | None = column("limits.ephemeral-storage in bytes")
+    liveness_probe: bool = column("has a liveness probe")
+    readiness_probe: bool = column("has a readiness probe")
+    startup_probe: bool = column("has a startup probe")
+    privileged: bool | None = column("securityContext.privileged; null when not set")
+    allow_privilege_escalation: bool | None = column("securityContext.allowPrivilegeEscalation; null when not set")
+    run_as_non_root: bool | None = column("securityContext.runAsNonRoot; null when not set (the pod's may apply)")
+    run_as_user: int | None = column("securityContext.runAsUser; null when not set")
+    read_only_root: bool | None = column("securityContext.readOnlyRootFilesystem; null when not set")
+    added_capabilities: Json | None = column("securityContext.capabilities.add, a JSON list")
+    dropped_capabilities: Json | None = column("securityContext.capabilities.drop, a JSON list")
+    ports: Json | None = column("ports, a JSON list of {name, containerPort, protocol, hostPort}")
+    env_names: Json | None = column("names of its environment variables, a JSON list; never values")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRecord(Record):
+    """What `kubectl get pod -o wide` and `describe` show, ready for SQL."""
+
+    status: str = column("STATUS as kubectl prints it: Running, CrashLoopBackOff, Init:0/2, Terminating …", index=True)
+    phase: str | None = column("status.phase: Pending, Running, Succeeded, Failed, Unknown")
+    healthy: bool = column("every container ready, or finished with success; not being deleted", index=True)
+    ready: str = column("READY as kubectl prints it: ready/total containers")
+    ready_containers: int = column("containers that are ready")
+    total_containers: int = column("containers that should be ready (main and sidecar)")
+    restarts: int = column("RESTARTS as kubectl counts them")
+    last_restart_at: Time | None = column("when the latest previous run of any container ended")
+    node: str | None = column("node it is bound to; null when not scheduled", index=True)
+    nominated_node: str | None = column("status.nominatedNodeName")
+    pod_ip: str | None = column("status.podIP", index=True)
+    pod_ips: Json | None = column("all pod IPs, a JSON list")
+    host_ip: str | None = column("status.hostIP")
+    qos_class: str | None = column("Guaranteed, Burstable or BestEffort")
+    priority_class: str | None = column("spec.priorityClassName")
+    service_account: str | None = column("spec.serviceAccountName")
+    restart_policy: str | None = column("Always, OnFailure or Never")
+    scheduler: str | None = column("spec.schedulerName")
+    host_network: bool = column("spec.hostNetwork")
+    host_pid: bool = column("spec.hostPID")
+    host_ipc: bool = column("spec.hostIPC")
+    run_as_non_root: bool | None = column("spec.securityContext.runAsNonRoot; null when not set")
+    automount_token: bool | None = column("spec.automountServiceAccountToken; null when not set")
+    reason: str | None = column("status.reason, e.g. Evicted")
+    message: str | None = column("status.message, or why it is not scheduled")
+    started_at: Time | None = column("status.startTime")
+    conditions: Json = column("condition type -> status, a JSON map")
+    node_selector: Json | None = column("spec.nodeSelector, a JSON map")
+    tolerations: Json | None = column("spec.tolerations, a JSON list")
+    volumes: Json | None = column("volumes, a JSON list of {name, type, source}")
+    readiness_gates: Json | None = column("spec.readinessGates, a JSON list of condition types")
+    image_pull_secrets: Json | None = column("names of spec.imagePullSecrets, a JSON list")
+    containers: tuple[ContainerRecord, ...]
+
+
+def read(pod: dict[str, Any]) -> PodRecord:
+    """Redacted API object -> PodRecord."""
+    shared = common(pod)
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    printed = pod_status(pod)
+    states = conditions(pod)
+    containers = tuple(_containers(shared, spec, status))
+    finished = printed.status == "Completed" or status.get("phase") == "Succeeded"
+    all_ready = printed.status == "Running" and printed.ready_containers == printed.total_containers
+    return PodRecord(
+        **shared,
+        status=printed.status,
+        phase=status.get("phase"),
+        healthy=(finished or all_ready) and shared["deleting_since"] is None,
+        ready=f"{printed.ready_containers}/{printed.total_containers}",
+        ready_containers=printed.ready_containers,
+        total_containers=printed.total_containers,
+        restarts=printed.restarts,
+        last_restart_at=max((c.last_finished_at for c in containers if c.last_finished_at), default=None),
+        node=spec.get("nodeName"),
+        nominated_node=status.get("nominatedNodeName"),
+        pod_ip=status.get("podIP"),
+        pod_ips=_names(status.get("podIPs"), "ip"),
+        host_ip=status.get("hostIP"),
+        qos_class=status.get("qosClass"),
+        priority_class=spec.get("priorityClassName"),
+        service_account=spec.get("serviceAccountName"),
+        restart_policy=spec.get("restartPolicy"),
+        scheduler=spec.get("schedulerName"),
+        host_network=bool(spec.get("hostNetwork")),
+        host_pid=bool(spec.get("hostPID")),
+        host_ipc=bool(spec.get("hostIPC")),
+        run_as_non_root=(spec.get("securityContext") or {}).get("runAsNonRoot"),
+        automount_token=spec.get("automountServiceAccountToken"),
+        reason=status.get("reason"),
+        message=status.get("message") or _scheduling_message(status),
+        started_at=to_time(status.get("startTime")),
+        conditions=Json(states),
+        node_selector=spec.get("nodeSelector"),
+        tolerations=spec.get("tolerations"),
+        volumes=_volumes(spec),
+        readiness_gates=_names(spec.get("readinessGates"), "conditionType"),
+        image_pull_secrets=_names(spec.get("imagePullSecrets"), "name"),
+        containers=containers,
+    )
+
+
+def _scheduling_message(status: dict[str, Any]) -> str | None:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("message") or "") or None
+    return None
+
+
+def _names(items: list[dict[str, Any]] | None, key: str) -> Json | None:
+    return None if items is None else Json([item.get(key) for item in items])
+
+
+def _volumes(spec: dict[str, Any]) -> Json | None:
+    volumes = spec.get("volumes")
+    return None if volumes is None else Json([_volume(volume) for volume in volumes])
+
+
+def _volume(volume: dict[str, Any]) -> dict[str, Any]:
+    """-> {name, type, source}; source is the name of the claim, config map, secret or host path, when it has one."""
+    type_ = next((key for key in volume if key != "name"), None)
+    detail = volume.get(type_) if type_ else None
+    detail = detail if isinstance(detail, dict) else {}
+    source = next((detail[key] for key in ("claimName", "secretName", "name", "path", "driver") if key in detail), None)
+    return {"name": volume.get("name"), "type": type_, "source": source}
+
+
+def _containers(shared: Mapping[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Iterator[ContainerRecord]:
+    for role, wanted, seen in (
+        ("main", "containers", "containerStatuses"),
+        ("init", "initContainers", "initContainerStatuses"),
+        ("ephemeral", "ephemeralContainers", "ephemeralContainerStatuses"),
+    ):
+        statuses = {s.get("name"): s for s in status.get(seen) or []}
+        for container in spec.get(wanted) or []:
+            sidecar = role == "init" and container.get("restartPolicy") == "Always"
+            yield _container(shared, "sidecar" if sidecar else role, container, statuses.get(container["name"], {}))
+
+
+def _container(shared: Mapping[str, Any], role: Any, spec: dict[str, Any], status: dict[str, Any]) -> ContainerRecord:
+    state_name, state = _state(status.get("state"))
+    _, last = _state(status.get("lastState"))
+    resources = spec.get("resources") or {}
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    security = spec.get("securityContext") or {}
+    capabilities = security.get("capabilities") or {}
+    return ContainerRecord(
+        namespace=shared["namespace"],
+        pod=shared["name"],
+        name=spec["name"],
+        role=role,
+        image=spec.get("image") or "",
+        image_id=status.get("imageID"),
+        image_pull_policy=spec.get("imagePullPolicy"),
+        ready=status.get("ready"),
+        started=status.get("started"),
+        restarts=status.get("restartCount"),
+        state=state_name,
+        reason=state.get("reason"),
+        message=state.get("message"),
+        exit_code=state.get("exitCode"),
+        state_since=to_time(state.get("finishedAt") or state.get("startedAt")),
+        last_reason=last.get("reason"),
+        last_exit_code=last.get("exitCode"),
+        last_finished_at=to_time(last.get("finishedAt")),
+        cpu_request=requests.get("cpu"),
+        cpu_request_millicores=millicores(requests.get("cpu")),
+        cpu_limit=limits.get("cpu"),
+        cpu_limit_millicores=millicores(limits.get("cpu")),
+        memory_request=requests.get("memory"),
+        memory_request_bytes=whole(requests.get("memory")),
+        memory_limit=limits.get("memory"),
+        memory_limit_bytes=whole(limits.get("memory")),
+        ephemeral_request=requests.get("ephemeral-storage"),
+        ephemeral_request_bytes=whole(requests.get("ephemeral-storage")),
+        ephemeral_limit=limits.get("ephemeral-storage"),
+        ephemeral_limit_bytes=whole(limits.get("ephemeral-storage")),
+        liveness_probe="livenessProbe" in spec,
+        readiness_probe="readinessProbe" in spec,
+        startup_probe="startupProbe" in spec,
+        privileged=security.get("privileged"),
+        allow_privilege_escalation=security.get("allowPrivilegeEscalation"),
+        run_as_non_root=security.get("runAsNonRoot"),
+        run_as_user=security.get("runAsUser"),
+        read_only_root=security.get("readOnlyRootFilesystem"),
+        added_capabilities=capabilities.get("add"),
+        dropped_capabilities=capabilities.get("drop"),
+        ports=spec.get("ports"),
+        env_names=_names(spec.get("env"), "name"),
+    )
+
+
+def _state(states: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+    """`{"waiting": {...}}` -> ("waiting", {...})."""
+    for name in ("waiting", "terminated", "running"):
+        if states and states.get(name) is not None:
+            return name, states[name]
+    return None, {}
+
+
+PODS = Kind(
+    name="pods",
+    kind="Pod",
+    group="",
+    version="v1",
+    namespaced=True,
+    dynamic=True,
+    record=PodRecord,
+    read=read,
+    list_columns=("namespace", "name", "ready", "status", "restarts", "created_at", "pod_ip", "node"),
+    filters={"status": "status", "node": "node", "healthy": "healthy", "phase": "phase"},
+    side_tables=(SideTable("containers", "containers", ContainerRecord),),
+    aliases=("pod", "po"),
+)

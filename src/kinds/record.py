@@ -1,0 +1,52 @@
+"""What every cached object has in common, and how a record declares its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, NewType
+
+Time = NewType("Time", int)
+"""Seconds since 1970-01-01T00:00:00Z. SQLite would lose the zone of a DateTime; an integer cannot."""
+
+Json = NewType("Json", object)
+"""A JSON value (list, object, …) that is kept as compact JSON text in the database and as itself in a tool's answer."""
+
+
+def column(doc: str, *, index: bool = False, default: Any = MISSING) -> Any:
+    """Declare one typed column of a record.
+
+    `doc` is what a person or a model reads in the schema: meaning, unit, source field.
+    """
+    return field(metadata={"doc": doc, "index": index}, default=default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Columns that every kind has. The cache adds `cluster`, `first_seen_at` and `manifest`."""
+
+    namespace: str | None = column("namespace; null for cluster-scoped objects", index=True)
+    name: str = column("metadata.name", index=True)
+    uid: str = column("metadata.uid")
+    resource_version: str = column("metadata.resourceVersion; compare for equality only")
+    created_at: Time | None = column("metadata.creationTimestamp")
+    deleting_since: Time | None = column("metadata.deletionTimestamp; null unless deletion is under way")
+    labels: Mapping[str, str] = column("metadata.labels, as a JSON map")
+    annotations: Mapping[str, str] = column("metadata.annotations, as a JSON map; credentials are redacted")
+    owner_uid: str | None = column("uid of the controlling owner, else of the first owner", index=True)
+    owner_kind: str | None = column("kind of that owner, e.g. ReplicaSet")
+    owner_name: str | None = column("name of that owner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideRecord:
+    """A row of a side table: belongs to one object, and is replaced together with it."""
+
+
+def sort_key(namespace: str | None, name: str) -> bytes:
+    """The order in which the API server lists: the bytes of its storage key.
+
+    etcd keys end in `namespace/name`, so `a-b` comes before `a` (`-` sorts before `/`); ordering by
+    (namespace, name) would differ. Source: k8s.io/apiserver registry/generic/registry/store.go, NamespaceKeyFunc.
+    """
+    return (f"{namespace}/{name}" if namespace else name).encode()

@@ -1,0 +1,75 @@
+"""Services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kinds.kind import Kind
+from kinds.metadata import common
+from kinds.record import Json, Record, column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord(Record):
+    """What `kubectl get services -o wide` shows."""
+
+    type: str | None = column("ClusterIP, NodePort, LoadBalancer or ExternalName", index=True)
+    cluster_ip: str | None = column("spec.clusterIP; None for a headless service", index=True)
+    cluster_ips: Json | None = column("spec.clusterIPs, a JSON list")
+    external_ips: Json | None = column("addresses from outside: spec.externalIPs and the load balancer's, a JSON list")
+    external_name: str | None = column("spec.externalName")
+    ports: str = column("PORT(S) as kubectl prints them: 80/TCP,443:30443/TCP")
+    port_list: Json | None = column("spec.ports, a JSON list of {name, port, targetPort, protocol, nodePort}")
+    selector: str | None = column("pods it selects, as key=value pairs; null when it has no selector")
+    selector_map: Json | None = column("spec.selector, a JSON map; null when it has none")
+    session_affinity: str | None = column("None or ClientIP")
+    external_traffic_policy: str | None = column("Cluster or Local; null unless reachable from outside")
+    headless: bool = column("clusterIP is None")
+
+
+def read(service: dict[str, Any]) -> ServiceRecord:
+    """Redacted API object -> ServiceRecord."""
+    spec = service.get("spec") or {}
+    selector = spec.get("selector")
+    return ServiceRecord(
+        **common(service),
+        type=spec.get("type"),
+        cluster_ip=spec.get("clusterIP"),
+        cluster_ips=spec.get("clusterIPs"),
+        external_ips=_external(service),
+        external_name=spec.get("externalName"),
+        ports=",".join(_port(port) for port in spec.get("ports") or []),
+        port_list=spec.get("ports"),
+        selector=None if selector is None else ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
+        selector_map=selector,
+        session_affinity=spec.get("sessionAffinity"),
+        external_traffic_policy=spec.get("externalTrafficPolicy"),
+        headless=spec.get("clusterIP") == "None",
+    )
+
+
+def _port(port: dict[str, Any]) -> str:
+    node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+    return f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}"
+
+
+def _external(service: dict[str, Any]) -> Json | None:
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    found = [*((service.get("spec") or {}).get("externalIPs") or []), *(i.get("ip") or i.get("hostname") for i in ingress)]
+    return Json(found) if found else None
+
+
+SERVICES = Kind(
+    name="services",
+    kind="Service",
+    group="",
+    version="v1",
+    namespaced=True,
+    dynamic=False,
+    record=ServiceRecord,
+    read=read,
+    list_columns=("namespace", "name", "type", "cluster_ip", "external_ips", "ports", "created_at", "selector"),
+    filters={"type": "type"},
+    aliases=("service", "svc"),
+)

@@ -1,0 +1,19 @@
+"""Kubernetes timestamps (RFC 3339) to epoch seconds and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from kinds.record import Time
+
+
+def to_time(text: str | None) -> Time | None:
+    """`2026-01-02T03:04:05Z` or with fractions -> epoch seconds; None and "" -> None; ValueError on anything else."""
+    if not text:
+        return None
+    return Time(int(datetime.fromisoformat(text).timestamp()))
+
+
+def to_rfc3339(seconds: int) -> str:
+    """Epoch seconds -> `2026-01-02T03:04:05Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
