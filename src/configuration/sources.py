@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from configuration.errors import ConfigurationError
-from configuration.places import project_root, user_configuration_directory
+from configuration.places import default_directory, project_root, user_configuration_directory
 
 SettingsClass = TypeVar("SettingsClass", bound="ProcessSettings")
 
@@ -47,7 +47,9 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
 
     Raises ConfigurationError with one line that names the setting, where it was set, its value and the rule.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {
+        name: _anchored(settings, name, settings.model_fields[name].default, default_directory()) for name in settings.paths
+    }
     origins: dict[str, str] = {}
     file = env_file or _find_env_file()
     if env_file is not None and not env_file.is_file():
@@ -91,7 +93,7 @@ def _known(settings: type[ProcessSettings], found: dict[str, str]) -> dict[str, 
 
 
 def _anchored(settings: type[ProcessSettings], name: str, value: Any, anchor: Path) -> Any:
-    if name not in settings.paths or not str(value):
+    if name not in settings.paths or value is None or not str(value):
         return value
     return anchor / Path(str(value)).expanduser()
 
