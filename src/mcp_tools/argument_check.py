@@ -1,0 +1,108 @@
+"""Arguments against a tool's input schema, before the call: a wrong argument costs no round trip and reads as a sentence."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from configuration.errors import InvalidArguments, ToolError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+_SHOWN_ERRORS = 5
+_SHOWN_CHARACTERS = 300
+_TYPE_WORDS = {
+    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
+    "array": "a list", "object": "a JSON object", "null": "null",
+}  # fmt: skip
+
+
+class ArgumentCheck:
+    """The compiled schema of one tool."""
+
+    def __init__(self, tool: str, input_schema: Mapping[str, Any]) -> None:
+        self._tool = tool
+        self._schema = input_schema
+        self._validator = _compile(tool, input_schema)
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
+        errors = sorted(self._validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
+        if not errors:
+            return
+        sentences = [self._sentence(error) for error in errors[:_SHOWN_ERRORS]]
+        if len(errors) > _SHOWN_ERRORS:
+            sentences.append(f"and {len(errors) - _SHOWN_ERRORS} more")
+        raise InvalidArguments(f"{self._tool}: {'; '.join(sentences)}. Nothing was called.")
+
+    def _sentence(self, error: ValidationError) -> str:
+        if error.validator == "additionalProperties" and not error.path:
+            return "; ".join(self._unknown(error))
+        if error.validator == "required":
+            required: Any = error.validator_value
+            instance: Any = error.instance
+            missing = [name for name in required if name not in instance]
+            within = f" in {_where(error.path)}" if error.path else ""
+            return "; ".join(f"argument {name!r} is missing{within}, it should be {self._shown(name)}" for name in missing)
+        return f"argument {_where(error.path)} {_complaint(error)}"
+
+    def _unknown(self, error: ValidationError) -> Iterable[str]:
+        schema: Any = error.schema
+        instance: Any = error.instance
+        known = list(schema.get("properties", {}))
+        for name in sorted(set(instance) - set(known)):
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known) or 'none'}"
+            yield f"unknown argument {name!r}: {hint}"
+
+    def _shown(self, name: str) -> str:
+        return _part(self._schema.get("properties", {}).get(name, {}))
+
+
+def _compile(tool: str, input_schema: Mapping[str, Any]) -> Validator:
+    from jsonschema import Draft202012Validator, SchemaError
+    from referencing import Registry
+
+    try:
+        Draft202012Validator.check_schema(input_schema)
+    except SchemaError as error:
+        raise ToolError(
+            f"tool {tool} cannot be used: the input schema that its server gives is invalid ({error.message})"
+        ) from error
+    # an empty registry: a schema's $ref must never make us fetch an address that a server chose
+    return Draft202012Validator(input_schema, registry=Registry())
+
+
+def _complaint(error: ValidationError) -> str:
+    got = _clip(json.dumps(error.instance, default=str))
+    expected: Any = error.validator_value
+    if error.validator == "type":
+        types = [expected] if isinstance(expected, str) else list(expected)
+        return f"must be {' or '.join(_TYPE_WORDS.get(name, name) for name in types)}, not {got}"
+    if error.validator in ("enum", "const"):
+        allowed = expected if error.validator == "enum" else [expected]
+        return f"must be one of {_clip(', '.join(json.dumps(value) for value in allowed))}, not {got}"
+    if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        word = "least" if "inimum" in str(error.validator) else "most"
+        return f"must be at {word} {expected}, not {got}"
+    if error.validator == "pattern":
+        return f"must match {expected}, not {got}"
+    return f"is {got}; the schema there says {_part(error.schema)}"
+
+
+def _where(path: Iterable[object]) -> str:
+    """`filters.status` or `labels[0]`, quoted."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return repr(text.lstrip("."))
+
+
+def _part(schema: object) -> str:
+    return _clip(json.dumps(schema, default=str))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

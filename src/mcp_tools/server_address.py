@@ -1,0 +1,87 @@
+"""MCP_SERVER_URL: which server to talk to, and how.
+
+`stdio://` alone is our own server, started as a child; `stdio:///path/to/server` somebody else's executable;
+`http://…` or `https://…` a server that is running already (streamable HTTP).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from configuration.errors import ConfigurationError
+from mcp_tools.child_environment import foreign_server_environment, own_server_environment
+
+if TYPE_CHECKING:
+    from mcp_tools.settings import McpSettings
+
+OWN_SERVER = "stdio://"
+HTTP_TYPES = ("http", "streamable-http")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Either `command` (a child over stdio) or `url` is set. `ours`: answers were redacted before they left the server."""
+
+    name: str
+    ours: bool
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.command else without_credentials(self.url)})"
+
+
+def server_address(settings: McpSettings, environment: Mapping[str, str]) -> ServerAddress:
+    """Raises ConfigurationError when MCP_SERVER_URL cannot be used or MCP_SERVER_TYPE contradicts it."""
+    url, name = settings.mcp_server_url, settings.mcp_server_name
+    if url.startswith(OWN_SERVER):
+        _expect_type(settings, ("stdio",))
+        if url == OWN_SERVER:
+            command = (sys.executable, "-m", "mcp_tools")
+            return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings)))
+        return ServerAddress(name, False, (_executable(url),), foreign_server_environment(environment))
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        _expect_type(settings, HTTP_TYPES)
+        return ServerAddress(name, False, url=url)
+    raise ConfigurationError(
+        f"MCP_SERVER_URL={without_credentials(url)}: expected stdio:// (our own server), stdio:///path/to/server, "
+        "or an http(s) address"
+    )
+
+
+def without_credentials(url: str) -> str:
+    """The URL without user, password, query and fragment, for messages and logs."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
+    if settings.mcp_server_type not in accepted:
+        url = without_credentials(settings.mcp_server_url)
+        raise ConfigurationError(
+            f"MCP_SERVER_TYPE={settings.mcp_server_type} does not fit MCP_SERVER_URL={url}: "
+            f"set MCP_SERVER_TYPE={accepted[-1]}, or change the address"
+        )
+
+
+def _declared(settings: McpSettings) -> dict[str, str]:
+    """Settings that the child reads from its environment, wherever ours came from."""
+    declared = {"K8S_CONTEXTS": settings.k8s_contexts}
+    if settings.redaction_key_file is not None:
+        declared["REDACTION_KEY_FILE"] = str(settings.redaction_key_file)
+    return declared
+
+
+def _executable(url: str) -> str:
+    path = url.removeprefix(OWN_SERVER)
+    if not Path(path).is_absolute() or shutil.which(path) is None:
+        raise ConfigurationError(f"MCP_SERVER_URL={url}: {path or 'the path'} is not the absolute path of an executable file")
+    return path

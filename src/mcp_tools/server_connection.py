@@ -1,0 +1,234 @@
+"""One MCP server: started when it is first needed, started again when it died, ended without remains.
+
+The SDK's Client has to be entered and left by the same task, so each run of a server is owned by a task of its own
+that does nothing else; calls go through the client from whichever task makes them, many at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from configuration.errors import ConfigurationError, K8sMcpError, ServerGone, ToolError, ToolTimeout
+from mcp_tools.restart_delay import RestartDelay
+from mcp_tools.server_address import ServerAddress
+from mcp_tools.tool_spec import ToolSpec, spec_of
+
+if TYPE_CHECKING:
+    from mcp import Client, MCPError
+    from mcp.client._transport import TransportStreams
+    from mcp_types import CallToolResult
+
+    from mcp_tools.child_process import ChildProcess
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30.0
+CLOSE_SECONDS = 6.0
+WORTH_WAITING_SECONDS = 2.0
+"""A restart that is due within this time is waited for; a later one is an error now."""
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+USAGE_EXIT_CODE = 2
+
+
+class ServerRun:
+    """One run of a server, from start to end. Made by `ServerConnection`; not reused."""
+
+    def __init__(self, address: ServerAddress, start_seconds: float) -> None:
+        self._address = address
+        self._start_seconds = start_seconds
+        self._leave = asyncio.Event()
+        self._broken = False
+        self._child: ChildProcess | None = None
+        self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self.specs: Mapping[str, ToolSpec] = {}
+        self._owner = asyncio.create_task(self._own(), name=f"mcp:{address.name}")
+
+    @property
+    def alive(self) -> bool:
+        """False once it is known that nothing sent now would be answered."""
+        return not self._broken and not self._owner.done() and (self._child is None or self._child.alive)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    async def ready(self) -> None:
+        """Wait until it answers. Raises ServerGone, or ConfigurationError when our own server refuses its settings."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._opened), self._start_seconds)
+        except TimeoutError:
+            await self.end()
+            raise ServerGone(
+                f"{self._address} did not answer within {self._start_seconds:g} s of its start{self._told()}"
+            ) from None
+        except asyncio.CancelledError:
+            await self.end()
+            raise
+        except Exception as error:
+            raise self._not_started(error) from error
+
+    async def call(self, name: str, arguments: dict[str, Any], timeout_seconds: float) -> CallToolResult:
+        """Raises ServerGone when the server ended meanwhile, ToolTimeout, or ToolError for an answer that is no result."""
+        from mcp import MCPError
+
+        client = self._opened.result()
+        try:
+            return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
+        except MCPError as error:
+            raise self._failed(name, error, timeout_seconds) from error
+        except RuntimeError as error:  # the structured content does not fit the declared outputSchema
+            raise ToolError(
+                f"{name}: {self._address} gave an answer that does not fit the tool's own output schema: {error}"
+            ) from error
+
+    async def end(self) -> None:
+        """Close the connection and end the child. Returns when nothing of it is left."""
+        self._leave.set()
+        if not self._opened.done():
+            self._owner.cancel()
+        done, _ = await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
+        if not done:
+            self._owner.cancel()
+            await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
+
+    async def _own(self) -> None:
+        from mcp import Client
+
+        try:
+            async with Client(self._transport()) as client:
+                self.specs = await _listed(client, self._address.name)
+                self._opened.set_result(client)
+                await self._leave.wait()
+        except asyncio.CancelledError:
+            if not self._opened.done():
+                self._opened.cancel()
+            raise
+        except Exception as error:  # top of this task: whatever the SDK or a server did, the callers hear of it
+            if self._opened.done():
+                log.debug("%s: closing the connection failed", self._address, exc_info=True)
+            else:
+                self._opened.set_exception(error)
+                self._opened.exception()  # nobody may be waiting any more
+
+    def _transport(self) -> AbstractAsyncContextManager[TransportStreams]:
+        if self._address.command:
+            from mcp_tools.child_process import ChildProcess
+
+            self._child = ChildProcess(self._address)
+            return self._child.streams()
+        from mcp.client.streamable_http import streamable_http_client
+
+        return streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
+
+    def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
+        from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+        if error.code == REQUEST_TIMEOUT:
+            return ToolTimeout(f"{name}: no answer from {self._address} within {timeout_seconds:g} s")
+        if error.code == CONNECTION_CLOSED:
+            self._broken = True
+            return ServerGone(f"{name}: {self._address} ended before it answered{self._told()}")
+        return ToolError(f"{name}: {self._address} answered with a protocol error: {error.message}")
+
+    def _not_started(self, error: Exception) -> K8sMcpError:
+        child = self._child
+        if self._address.ours and child is not None and child.exit_code == USAGE_EXIT_CODE and child.last_words:
+            return ConfigurationError(child.last_words.removeprefix("error: "))
+        return ServerGone(f"{self._address} cannot be started: {self._told().lstrip('; ') or _first_cause(error)}")
+
+    def _told(self) -> str:
+        child = self._child
+        if child is None:
+            return ""
+        parts = [child.failure] if child.failure else []
+        if child.exit_code is not None:
+            parts.append(f"exit code {child.exit_code}")
+        if child.last_words:
+            parts.append(f"it last wrote: {child.last_words[:300]}")
+        return "; " + ", ".join(parts) if parts else ""
+
+
+class ServerConnection:
+    """The current run of a server, replaced when it has died."""
+
+    def __init__(
+        self, address: ServerAddress, *, start_seconds: float = START_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.address = address
+        self._start_seconds = start_seconds
+        self._delay = RestartDelay(clock)
+        self._changing = asyncio.Lock()
+        self._run: ServerRun | None = None
+        self._closed = False
+
+    @property
+    def specs(self) -> Mapping[str, ToolSpec]:
+        """What the latest run listed; {} before the first."""
+        return self._run.specs if self._run else {}
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, when there is one."""
+        return self._run.pid if self._run else None
+
+    async def run(self) -> ServerRun:
+        """A run that answers, started when there is none. Raises ServerGone while one that keeps failing is left alone."""
+        async with self._changing:
+            if self._closed:
+                raise ServerGone(f"{self.address} was closed by this program")
+            if self._run is not None and self._run.alive:
+                return self._run
+            await self._retire()
+            if (seconds := self._delay.seconds_left()) > WORTH_WAITING_SECONDS:
+                raise ServerGone(f"{self.address} keeps failing; it is started again in {seconds:.0f} s")
+            await asyncio.sleep(seconds)
+            return await self._start()
+
+    async def close(self) -> None:
+        """End the server; nothing can be called afterwards."""
+        async with self._changing:
+            self._closed = True
+            if self._run is not None:
+                await self._run.end()
+
+    async def _retire(self) -> None:
+        if self._run is not None:
+            log.warning("%s has ended; starting it again", self.address)
+            run, self._run = self._run, None
+            self._delay.ended()
+            await run.end()
+
+    async def _start(self) -> ServerRun:
+        run = ServerRun(self.address, self._start_seconds)
+        try:
+            await run.ready()
+        except K8sMcpError:
+            self._delay.ended()
+            raise
+        self._delay.started()
+        self._run = run
+        return run
+
+
+async def _listed(client: Client, server: str) -> dict[str, ToolSpec]:
+    specs: dict[str, ToolSpec] = {}
+    cursor: str | None = None
+    for _ in range(100):  # a server that pages without end does not hang us
+        page = await client.list_tools(cursor=cursor)
+        specs.update((tool.name, spec_of(tool, server)) for tool in page.tools)
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return specs
+
+
+def _first_cause(error: BaseException) -> str:
+    """The SDK's task groups wrap what happened; the innermost error is what a person can act on."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

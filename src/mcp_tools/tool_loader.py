@@ -1,0 +1,151 @@
+"""The client side of MCP: everything that calls a tool does it through a ToolLoader.
+
+It starts and restarts the server, checks arguments against the tool's schema before anything is sent, bounds time and
+size, retries reads (never mutations), and raises errors as the classes of configuration.errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from configuration.errors import ServerGone, ToolError, ToolTimeout, UnknownTool
+from mcp_tools import error_answers
+from mcp_tools.argument_check import ArgumentCheck
+from mcp_tools.server_address import server_address
+from mcp_tools.server_connection import ServerConnection, ServerRun
+from mcp_tools.tool_spec import ToolResult as ToolResult
+from mcp_tools.tool_spec import ToolSpec as ToolSpec
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult
+
+    from mcp_tools.foreign_answers import ForeignAnswers
+    from mcp_tools.settings import McpSettings
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
+
+
+class ToolLoader:
+    """The tools of the configured server. An async context manager; leaving it leaves no process behind.
+
+    Nothing is started before `connect()` or the first `call()`. Use it from one event loop; any number of calls may be
+    under way at once.
+    """
+
+    def __init__(
+        self,
+        settings: McpSettings,
+        *,
+        environment: Mapping[str, str],
+        connection: ServerConnection | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._connection = connection or ServerConnection(server_address(settings, environment), clock=clock)
+        self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
+        self._foreign: ForeignAnswers | None = None
+
+    async def __aenter__(self) -> ToolLoader:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def connect(self) -> Mapping[str, ToolSpec]:
+        """Start the server when it is not running, and give its tools. Raises ServerGone or ConfigurationError."""
+        return (await self._connection.run()).specs
+
+    async def close(self) -> None:
+        """End the server process. Calls that are under way fail with ServerGone."""
+        await self._connection.close()
+
+    @property
+    def tools(self) -> Mapping[str, ToolSpec]:
+        """Name -> tool, as last listed; empty before `connect()` or the first call."""
+        return self._connection.specs
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server when it is a child of ours and has been started."""
+        return self._connection.pid
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, timeout_seconds: float = 30) -> ToolResult:
+        """Call a tool. `timeout_seconds` bounds each try; a server that has to be started first has 30 s for that.
+
+        Raises UnknownTool, InvalidArguments (nothing was called), ToolTimeout, ServerGone, ToolError, or what the
+        Kubernetes API answered (ClusterError and its subclasses). A read whose server died is tried once more; a
+        mutation is not: ServerGone and ToolTimeout then say that its outcome is unknown.
+        """
+        started = self._clock()
+        run = await self._connection.run()
+        spec = self._checked(run, name, arguments)
+        try:
+            answer = await run.call(name, dict(arguments), timeout_seconds)
+        except ServerGone as gone:
+            if not spec.read_only:
+                raise ServerGone(f"{gone}. {_UNKNOWN_OUTCOME}") from gone
+            log.warning("%s; trying once more", gone)
+            run = await self._connection.run()
+            answer = await run.call(name, dict(arguments), timeout_seconds)
+        except ToolTimeout as timeout:
+            raise timeout if spec.read_only else ToolTimeout(f"{timeout}. {_UNKNOWN_OUTCOME}") from timeout
+        return self._result(name, answer, self._clock() - started)
+
+    def _checked(self, run: ServerRun, name: str, arguments: Mapping[str, Any]) -> ToolSpec:
+        spec = run.specs.get(name)
+        if spec is None:
+            raise UnknownTool(_unknown_tool(name, run.specs))
+        known = self._checks.get(name)
+        if known is None or known[0] is not spec:
+            known = self._checks[name] = (spec, ArgumentCheck(name, spec.input_schema))
+        known[1].check(arguments)
+        return spec
+
+    def _result(self, name: str, answer: CallToolResult, duration_seconds: float) -> ToolResult:
+        text = "\n".join(_block_text(block) for block in answer.content)
+        if len(text) > MAX_ANSWER_CHARACTERS:
+            raise ToolError(
+                f"{name} answered with {len(text)} characters; at most {MAX_ANSWER_CHARACTERS} are accepted: ask for less"
+            )
+        structured = answer.structured_content
+        if not self._connection.address.ours:
+            foreign = self._foreign_answers()
+            text, structured = foreign.text(text), foreign.structured(structured)
+        if answer.is_error:
+            raise error_answers.raised(name, text, structured if self._connection.address.ours else None)
+        return ToolResult(text, structured, duration_seconds)
+
+    def _foreign_answers(self) -> ForeignAnswers:
+        if self._foreign is None:
+            from mcp_tools.foreign_answers import ForeignAnswers
+            from mcp_tools.redaction import Redactor
+            from mcp_tools.redaction_key import read_or_create_key
+
+            self._foreign = ForeignAnswers(Redactor(read_or_create_key(self._settings.redaction_key_file)))
+        return self._foreign
+
+
+_UNKNOWN_OUTCOME = "Whether the change was made is unknown: look at the object before trying again"
+
+
+def _unknown_tool(name: str, specs: Mapping[str, ToolSpec]) -> str:
+    near = difflib.get_close_matches(name, specs, 3, 0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known tools: {', '.join(sorted(specs))}"
+    return f"unknown tool {name[:80]!r}; {hint}"
+
+
+def _block_text(block: Any) -> str:
+    """Text of a content block; what is no text (images, links) is named, not passed on."""
+    if block.type == "text":
+        return str(block.text)
+    if block.type == "resource" and hasattr(block.resource, "text"):
+        return str(block.resource.text)
+    return f"[{block.type} left out]"
