@@ -69,6 +69,18 @@ def test_a_default_path_is_anchored_to_the_project_and_not_to_the_working_direct
     assert load(Example, env_file=env_file).cache_db_path == Path(__file__).resolve().parents[1] / "data/cache.db"
 
 
+def test_the_path_fields_of_every_mixin_are_anchored(env_file: Path) -> None:
+    class Other(ProcessSettings):
+        key_file: Path = Path("key")
+        paths: ClassVar[frozenset[str]] = frozenset({"key_file"})
+
+    class Both(Other, Example):
+        pass
+
+    settings = load(Both, env_file=env_file)
+    assert (settings.key_file.is_absolute(), settings.cache_db_path) == (True, env_file.parent / "sub/x.db")
+
+
 def test_an_env_file_in_the_working_directory_is_never_read(
     env_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
     Raises ConfigurationError with one line that names the setting, where it was set, its value and the rule.
     """
     values: dict[str, Any] = {
-        name: _anchored(settings, name, settings.model_fields[name].default, default_directory()) for name in settings.paths
+        name: _anchored(settings, name, settings.model_fields[name].default, default_directory()) for name in _paths(settings)
     }
     origins: dict[str, str] = {}
     file = env_file or _find_env_file()
@@ -69,6 +69,11 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
         return settings(**values)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, origins)) from None
+
+
+def _paths(settings: type[ProcessSettings]) -> frozenset[str]:
+    """All path fields: each mixin names its own, and a plain attribute look-up would find only the first mixin's."""
+    return frozenset().union(*(vars(part).get("paths", ()) for part in settings.__mro__))
 
 
 def _find_env_file() -> Path | None:
@@ -93,7 +98,7 @@ def _known(settings: type[ProcessSettings], found: dict[str, str]) -> dict[str, 
 
 
 def _anchored(settings: type[ProcessSettings], name: str, value: Any, anchor: Path) -> Any:
-    if name not in settings.paths or value is None or not str(value):
+    if name not in _paths(settings) or value is None or not str(value):
         return value
     return anchor / Path(str(value)).expanduser()
 
