@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.approval_policy import OWN_MUTATIONS, ApprovalPolicy, narrowest, parse_policy
 from configuration.errors import ApprovalNeeded
+
+_SHOWN_CHANGES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,18 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+    def same_state(self, other: ObjectRef) -> bool:
+        """Whether both are the same object with the same spec.
+
+        `generation` counts changes of the spec; resourceVersion also moves with every status report, so it decides
+        only for kinds that have no generation.
+        """
+        if (self.kind, self.namespace, self.name, self.uid) != (other.kind, other.namespace, other.name, other.uid):
+            return False
+        if self.generation or other.generation:
+            return self.generation == other.generation
+        return self.resource_version == other.resource_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +59,42 @@ class ApprovalRequest:
     irreversible: str = ""
     """What cannot be undone, in one sentence; "" when everything can."""
 
+    @property
+    def title(self) -> str:
+        """`delete Deployment dev/web in cluster kind-dev`."""
+        return f"{self.action} {self.target} in cluster {self.cluster}"
+
     def describe(self) -> str:
-        raise NotImplementedError
+        """Everything a person needs to decide, several lines, plain text."""
+        shown = self.changes[:_SHOWN_CHANGES]
+        lines = [self.title, *(f"  touches: {line}" for line in self.blast_radius), *(f"  {line}" for line in shown)]
+        if len(self.changes) > len(shown):
+            lines.append(f"  … {len(shown)} of {len(self.changes)} changed fields shown")
+        lines += [f"  warning: {line}" for line in self.warnings]
+        if self.irreversible:
+            lines.append(f"  cannot be undone: {self.irreversible}")
+        return "\n".join(lines)
 
     def policy(self) -> str:
         """The narrowest --approve=POLICY that would allow this."""
-        raise NotImplementedError
+        return narrowest(self)
+
+    def same_change(self, other: ApprovalRequest) -> bool:
+        """Whether an approval of this one holds for the other: same tool, arguments, cluster, object and spec."""
+        return (
+            (self.tool, self.action, self.cluster, self.cluster_uid)
+            == (other.tool, other.action, other.cluster, other.cluster_uid)
+            and dict(self.arguments) == dict(other.arguments)
+            and self.target.same_state(other.target)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "tool": self.tool, "arguments": dict(self.arguments), "action": self.action, "cluster": self.cluster,
+            "object": {"kind": self.target.kind, "namespace": self.target.namespace, "name": self.target.name},
+            "changes": list(self.changes), "blast_radius": list(self.blast_radius), "warnings": list(self.warnings),
+            "irreversible": self.irreversible, "allowed_by": self.policy(),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +114,14 @@ class Approver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TerminalApprover:
-    """Asks the person. `ask` gets the question text and returns what was typed; only `yes`/`y` approves."""
+    """Asks the person. `ask` shows the request and returns what was typed; only `y` and `yes` approve."""
 
     ask: Callable[[ApprovalRequest], Awaitable[str]]
 
     async def decide(self, request: ApprovalRequest) -> Decision:
-        answer = (await self.ask(request)).strip().lower()
-        return Decision(answer in ("y", "yes"), "terminal")
+        typed = (await self.ask(request)).strip()
+        approved = typed.lower() in ("y", "yes")
+        return Decision(approved, "terminal", "" if approved or typed.lower() in ("", "n", "no") else typed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +129,29 @@ class RefusingApprover:
     """For a run without a terminal and without a policy that fits."""
 
     async def decide(self, request: ApprovalRequest) -> Decision:
-        raise ApprovalNeeded(request.describe())
+        raise ApprovalNeeded(
+            f"approval needed, nothing was changed. It would {request.describe()}\n"
+            f"  allowed by: --approve='{request.policy()}' (or answer the question at a terminal)"
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PolicyApprover:
-    """Allows what one of the policies allows; everything else goes to `otherwise`.
+    """Allows what one of the policies allows; everything else goes to `otherwise`."""
 
-    `PolicyApprover.parse(["create-deployment:namespace=dev"], otherwise=RefusingApprover())`; an unknown policy is a
-    ConfigurationError.
-    """
-
-    policies: tuple[Any, ...] = field(default=())
-    otherwise: Approver = field(default_factory=RefusingApprover)
+    policies: tuple[ApprovalPolicy, ...]
+    otherwise: Approver
 
     @classmethod
-    def parse(cls, texts: list[str], *, otherwise: Approver | None = None) -> PolicyApprover:
-        raise NotImplementedError
+    def parse(
+        cls, texts: Iterable[str], *, otherwise: Approver | None = None, known_tools: Iterable[str] = OWN_MUTATIONS
+    ) -> PolicyApprover:
+        """From `--approve` texts. Raises ConfigurationError (exit 2) for a policy that cannot be understood."""
+        known = tuple(known_tools)
+        return cls(tuple(parse_policy(text, known_tools=known) for text in texts), otherwise or RefusingApprover())
 
     async def decide(self, request: ApprovalRequest) -> Decision:
-        raise NotImplementedError
+        for policy in self.policies:
+            if policy.allows(request):
+                return Decision(True, f"--approve={policy.text}")
+        return await self.otherwise.decide(request)

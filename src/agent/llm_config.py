@@ -1,8 +1,31 @@
-"""The only place that talks to a language model, through litellm."""
+"""The only place that talks to a language model, through litellm: names, keys, time limits, retries, streaming, cost."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from agent.model_errors import BrokenReply, ContextFull, Diagnosis, diagnose, redacted
+from configuration.errors import ConfigurationError, ModelError
+
+if TYPE_CHECKING:
+    from agent.settings import AgentSettings
+
+logger = logging.getLogger(__name__)
+
+KEYLESS_PROVIDERS = frozenset(
+    {"ollama", "ollama_chat", "lm_studio", "llamafile", "hosted_vllm", "bedrock", "vertex_ai", "sagemaker"}
+)
+"""They run on the person's machine, or take their credentials from elsewhere."""
+
+NO_KEY_NEEDED = "none"
+"""Sent to an endpoint of one's own when there is no key, so that litellm does not look for one in the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,29 +38,317 @@ class Usage:
     calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        raise NotImplementedError
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            (self.cost_usd or 0) + (other.cost_usd or 0) if known else None,
+            self.calls + other.calls,
+        )
 
     def text(self) -> str:
         """`1,204 + 93 tokens · $0.0012`, or `· cost unknown`."""
-        raise NotImplementedError
+        cost = "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
+        return f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens · {cost}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
+            "cost_usd": "unknown" if self.cost_usd is None else round(self.cost_usd, 6), "calls": self.calls,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call as the model wrote it: `arguments` is its text, which may not even be JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One complete reply of the model."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    usage: Usage
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` tries in all; waits double from `first_wait_seconds`; a longer Retry-After than the bound is not waited for."""
+
+    attempts: int = 4
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 20.0
+    longest_retry_after_seconds: float = 60.0
+
+    def wait_before(self, attempt: int, diagnosis: Diagnosis) -> float | None:
+        """Seconds to wait before try `attempt` (the first retry is 2); None: give up."""
+        if attempt > self.attempts or not diagnosis.worth_retrying:
+            return None
+        asked = diagnosis.retry_after_seconds
+        if asked is not None:
+            return asked if asked <= self.longest_retry_after_seconds else None
+        return min(self.first_wait_seconds * 2.0 ** (attempt - 2), self.longest_wait_seconds)
 
 
 class ModelClient:
-    """`ModelClient(settings)`: cheap to make; litellm is imported on first use or by `preload()`."""
+    """Cheap to make; litellm is imported on first use, or by `preload()` in a thread while the person types."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        retries: RetryPolicy | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._retries = retries or RetryPolicy()
+        self._sleep = sleep
+        self._litellm: Any = None
+        self._import_lock = Lock()
 
     def preload(self) -> None:
-        """Import litellm (3-4 s); call it in a thread while the person types. Safe to call twice."""
+        """Import litellm (3-4 s). Safe to call twice, and from any thread."""
+        with self._import_lock:
+            if self._litellm is None:
+                self._litellm = _import_litellm()
 
     @property
     def name(self) -> str:
         """`openrouter/google/gemini-2.0-flash-exp`."""
-        raise NotImplementedError
+        provider, model = self._settings.llm_provider.strip().lower(), self._settings.llm_model.strip()
+        return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
 
     @property
     def problem(self) -> str:
-        """"" when it can be called; else why not and how to set it up, in one or two sentences (no key)."""
-        raise NotImplementedError
+        """Empty when it can be called; else why not, how to set it up, and what works without."""
+        if self._key or self._settings.llm_api_base or self._provider in KEYLESS_PROVIDERS:
+            return ""
+        return (
+            f"no key for {self.name}: put LLM_API_KEY=… into the environment or into .env "
+            "(LLM_PROVIDER, LLM_MODEL and LLM_API_BASE choose another model; LLM_PROVIDER=ollama needs no key). "
+            "Without one, slash commands, `main query`, `main tools`, `main doctor` and the scanner work"
+        )
+
+    @property
+    def _provider(self) -> str:
+        return self.name.split("/", 1)[0]
+
+    @property
+    def _key(self) -> str:
+        return self._settings.llm_api_key.get_secret_value().strip()
 
     async def check(self) -> str:
-        """One tiny call, for `doctor`: what answered. Raises ModelError or ConfigurationError in a sentence."""
-        raise NotImplementedError
+        """One tiny call, for `doctor`. Raises ModelError or ConfigurationError in a sentence."""
+        reply = await self.reply([{"role": "user", "content": "Answer with the one word: ready"}], max_tokens=64)
+        return f"{self.name} answers ({reply.usage.text()})"
+
+    async def reply(
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        tools: Sequence[dict[str, Any]] = (),
+        tool_choice: str = "auto",
+        on_text: Callable[[str], None] = lambda _text: None,
+        on_notice: Callable[[str], None] = lambda _text: None,
+        max_tokens: int | None = None,
+    ) -> Reply:
+        """Stream one reply. Retries as RetryPolicy says while nothing has been shown yet; never on wrong credentials.
+
+        Raises ConfigurationError (no key, unknown provider), ContextFull, BrokenReply, or ModelError.
+        """
+        if self.problem:
+            raise ConfigurationError(self.problem)
+        await asyncio.to_thread(self.preload)
+        self._check_provider()
+        request = self._request(messages, tools, tool_choice, max_tokens)
+        attempt = 1
+        while True:
+            heard: list[str] = []
+            try:
+                return await self._one_try(request, _both(heard.append, on_text))
+            except BrokenReply as error:
+                failed: BaseException = error
+                diagnosis = Diagnosis("server", 0, str(error))
+            except (TimeoutError, *_library_errors(self._litellm)) as error:
+                failed, diagnosis = error, diagnose(error, key=self._key)
+            partial = "".join(heard)
+            attempt += 1
+            wait = None if partial else self._retries.wait_before(attempt, diagnosis)
+            if wait is None:
+                # `from None`: the library's exception can carry the key, and --debug prints what is chained.
+                raise self._explained(diagnosis, failed, partial, tries=attempt - 1) from None
+            on_notice(f"{self._said(diagnosis)}; trying again in {wait:.0f} s ({attempt} of {self._retries.attempts})")
+            await self._sleep(wait)
+
+    async def aclose(self) -> None:
+        """Close the HTTP connections that litellm keeps."""
+        if self._litellm is not None:
+            await self._litellm.close_litellm_async_clients()
+
+    def _check_provider(self) -> None:
+        if self._provider not in {str(getattr(p, "value", p)) for p in self._litellm.provider_list}:
+            raise ConfigurationError(
+                f"LLM_PROVIDER={self._provider!r} is no provider that litellm knows; "
+                "use for example openrouter, openai (with LLM_API_BASE for compatible endpoints), anthropic, gemini or ollama"
+            )
+
+    def _request(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]], tool_choice: str, max_tokens: int | None
+    ) -> dict[str, Any]:
+        settings = self._settings
+        request: dict[str, Any] = {
+            "model": self.name, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True},
+            "max_tokens": max_tokens or settings.llm_max_tokens, "timeout": settings.llm_timeout,
+            "max_retries": 0, "num_retries": 0, "drop_params": True,
+            "api_key": self._key or (NO_KEY_NEEDED if settings.llm_api_base else None),
+        }  # fmt: skip
+        if settings.llm_api_base:
+            request["api_base"] = settings.llm_api_base
+        if tools:
+            request |= {"tools": list(tools), "tool_choice": tool_choice}
+        if self._provider == "anthropic" or "claude" in self.name:
+            request["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
+        return request
+
+    async def _one_try(self, request: dict[str, Any], on_text: Callable[[str], None]) -> Reply:
+        chunks: list[Any] = []
+        heard = ""
+        async with asyncio.timeout(self._settings.llm_timeout):
+            stream = await self._litellm.acompletion(**request)
+            async with aclosing(_chunks(stream)) as parts:
+                async for chunk in parts:
+                    chunks.append(chunk)
+                    text = _text_of(chunk)
+                    if text:
+                        heard += text
+                        on_text(text)
+        if not chunks or getattr(stream, "received_finish_reason", "unknown") is None:
+            raise BrokenReply("the stream broke off", partial=heard)
+        return self._built(chunks, request)
+
+    def _built(self, chunks: list[Any], request: dict[str, Any]) -> Reply:
+        whole = self._litellm.stream_chunk_builder(chunks, messages=request["messages"])
+        choice = whole.choices[0]
+        calls = tuple(
+            ToolCall(call.id or f"call_{index}", call.function.name or "", call.function.arguments or "")
+            for index, call in enumerate(choice.message.tool_calls or ())
+        )
+        return Reply(choice.message.content or "", calls, self._usage(whole), str(choice.finish_reason or ""))
+
+    def _usage(self, whole: Any) -> Usage:
+        counted = getattr(whole, "usage", None)
+        if counted is None:
+            return Usage(cost_usd=None, calls=1)
+        return Usage(int(counted.prompt_tokens or 0), int(counted.completion_tokens or 0), self._cost(counted), calls=1)
+
+    def _cost(self, counted: Any) -> float | None:
+        """What the endpoint itself reports, else the price list; an endpoint of one's own or an unlisted model: unknown."""
+        reported = getattr(counted, "cost", None)
+        if isinstance(reported, int | float):
+            return float(reported)
+        prices = self._litellm.model_cost.get(self.name) or self._litellm.model_cost.get(self.name.split("/", 1)[-1])
+        if self._settings.llm_api_base or not prices or "input_cost_per_token" not in prices:
+            return None
+        return float(
+            (counted.prompt_tokens or 0) * prices["input_cost_per_token"]
+            + (counted.completion_tokens or 0) * prices.get("output_cost_per_token", 0)
+        )
+
+    @property
+    def _where(self) -> str:
+        base = redacted(self._settings.llm_api_base, self._key)
+        return f"{self.name} at {base}" if base else self.name
+
+    def _said(self, diagnosis: Diagnosis) -> str:
+        if diagnosis.failure == "rate_limit":
+            return f"the model {self._where} is rate-limited"
+        if diagnosis.failure == "timeout":
+            return f"the model {self._where} did not answer within {self._settings.llm_timeout:g} s"
+        if diagnosis.failure == "unreachable":
+            return f"no connection to the model {self._where}"
+        return f"the model {self._where} failed: {diagnosis.message}"
+
+    def _explained(self, diagnosis: Diagnosis, error: BaseException, partial: str, *, tries: int) -> ModelError:
+        if isinstance(error, BrokenReply) or partial:
+            return BrokenReply(
+                f"the reply of {self._where} broke off after {len(partial)} characters; ask again, or choose another LLM_MODEL",
+                partial=partial,
+            )
+        if diagnosis.failure == "context_full":
+            return ContextFull(
+                f"the conversation no longer fits into the context of {self.name}; "
+                "/clear starts anew, and AGENT_CONTEXT_WINDOW keeps conversations smaller"
+            )
+        return ModelError(self._advice(diagnosis) + (f" (tried {tries} times)" if tries > 1 else ""))
+
+    def _advice(self, diagnosis: Diagnosis) -> str:
+        said = self._said(diagnosis)
+        if diagnosis.failure == "credentials":
+            hint = "check LLM_API_KEY and LLM_PROVIDER" if self._key else "set LLM_API_KEY"
+            return f"{self._where} refused the credentials (HTTP {diagnosis.status}): {hint}"
+        if diagnosis.failure == "rate_limit":
+            asked = diagnosis.retry_after_seconds
+            return f"{said}; wait {f'{asked:.0f} s' if asked else 'a while'} or choose another LLM_MODEL: {diagnosis.message}"
+        if diagnosis.failure == "not_found":
+            return f"{self._where} does not exist there (HTTP 404): check LLM_MODEL and LLM_API_BASE: {diagnosis.message}"
+        if diagnosis.failure == "unreachable":
+            return f"{said}: check LLM_API_BASE, proxy and network; the cluster's data is still there through slash commands"
+        if diagnosis.failure == "timeout":
+            return f"{said}; raise LLM_TIMEOUT or choose a faster LLM_MODEL"
+        return said
+
+
+def _import_litellm() -> Any:
+    """Import quietly: no price list from the network, no `.env` of the working directory, nothing on stdout."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.disable_hf_tokenizer_download = True
+    litellm.telemetry = False
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        # Its warnings repeat requests and errors, key included; what matters arrives as an exception.
+        library.setLevel(logging.CRITICAL)
+    return litellm
+
+
+def _library_errors(litellm: Any) -> tuple[type[BaseException], ...]:
+    """Everything that a call can raise: litellm's exceptions derive from openai's root, except two of its own."""
+    import httpx
+    import openai
+
+    return (openai.OpenAIError, litellm.exceptions.BudgetExceededError, httpx.HTTPError, ConnectionError)
+
+
+def _both(*receivers: Callable[[str], None]) -> Callable[[str], None]:
+    def send(text: str) -> None:
+        for receive in receivers:
+            receive(text)
+
+    return send
+
+
+async def _chunks(stream: Any) -> AsyncIterator[Any]:
+    """Iterate, and close the response when the reader stops early."""
+    try:
+        async for chunk in stream:
+            yield chunk
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _text_of(chunk: Any) -> str:
+    if not chunk.choices:
+        return ""
+    return getattr(chunk.choices[0].delta, "content", None) or ""

@@ -1,0 +1,92 @@
+"""`--approve=POLICY`: changes that may happen without a question, written down beforehand by a person.
+
+    k8s_delete_resource:namespace=dev,kind=Deployment      deletes of Deployments in dev
+    create-deployment:namespace=team-*                     the short name of a tool; * stands for any characters
+    all:namespace=dev,cluster=kind-dev                     every change of an object in that namespace of that cluster
+
+A policy has at least one condition, and every condition must hold. `namespace` never matches a cluster-scoped
+object: deleting the Namespace dev is no change in dev.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from configuration.errors import ConfigurationError, UnknownKind
+from kinds.registry import find_kind
+
+if TYPE_CHECKING:
+    from agent.approvals import ApprovalRequest
+
+EVERY_TOOL = "all"
+CONDITIONS = ("namespace", "kind", "name", "cluster")
+_SHORT = {"ns": "namespace", "context": "cluster"}
+OWN_MUTATIONS = ("k8s_create_deployment", "k8s_delete_resource")
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPolicy:
+    """One parsed policy. `conditions` maps a condition to its pattern."""
+
+    text: str
+    tool: str
+    conditions: Mapping[str, str]
+
+    def allows(self, request: ApprovalRequest) -> bool:
+        if self.tool not in (EVERY_TOOL, request.tool):
+            return False
+        target = request.target
+        actual = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}
+        return all(_matches(actual[name], pattern) for name, pattern in self.conditions.items())
+
+
+def parse_policy(text: str, *, known_tools: Iterable[str] = OWN_MUTATIONS) -> ApprovalPolicy:
+    """Raises ConfigurationError, with the grammar, for an unknown tool or condition or a missing condition."""
+    tool_text, _, rest = text.strip().partition(":")
+    tools = {_short_name(name): name for name in known_tools} | {EVERY_TOOL: EVERY_TOOL}
+    tool = tools.get(_short_name(tool_text.strip()))
+    if tool is None:
+        raise _refused(text, f"no changing tool is called {tool_text[:60]!r}; there are {', '.join((EVERY_TOOL, *known_tools))}")
+    conditions: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in rest.split(","))):
+        name, separator, pattern = (piece.strip() for piece in part.partition("="))
+        name = _SHORT.get(name, name)
+        if not separator or not pattern or name not in CONDITIONS or name in conditions:
+            raise _refused(text, f"{part[:60]!r} is no condition; write {'=…, '.join(CONDITIONS)}=…, each once")
+        conditions[name] = _kind_name(text, pattern) if name == "kind" else pattern
+    if not conditions:
+        raise _refused(text, f"say where it holds, for example {tool_text.strip()}:namespace=dev")
+    return ApprovalPolicy(text.strip(), tool, conditions)
+
+
+def narrowest(request: ApprovalRequest) -> str:
+    """The policy that allows this object and nothing else."""
+    target = request.target
+    values = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}
+    return f"{request.tool}:" + ",".join(f"{name}={value}" for name, value in values.items() if value and "," not in value)
+
+
+def _matches(actual: str | None, pattern: str) -> bool:
+    # Only * has a meaning: [ and ? could appear in a context's name.
+    literal = pattern.replace("[", "[[]").replace("?", "[?]")
+    return actual is not None and fnmatchcase(actual, literal)
+
+
+def _short_name(tool: str) -> str:
+    return tool.lower().replace("_", "-").removeprefix("k8s-")
+
+
+def _kind_name(text: str, pattern: str) -> str:
+    if "*" in pattern:
+        return pattern
+    try:
+        return find_kind(pattern).kind
+    except UnknownKind as error:
+        raise _refused(text, str(error)) from None
+
+
+def _refused(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"--approve={text[:120]}: {why}")
