@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from controlplane.polling import wait_until
 
 # The cluster's own processes, and this tooling.
 OWN_USERS = ("testcluster:", "system:apiserver")
+UNAUTHORIZED = 401
+# How long a request may stay unanswered before it is listed without its status.
+ANSWER_SECONDS = 1.0
+Entry = dict[str, Any]
 MUTATING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedRequest:
-    """One request. ``status`` is the HTTP code, None while it is being answered (a watch that is still open)."""
+    """One request. ``status`` is the HTTP code, None while there is no answer yet."""
 
     verb: str
     uri: str
@@ -30,6 +35,10 @@ class AuditedRequest:
     namespace: str
     name: str
     dry_run: bool
+
+    @property
+    def long_running(self) -> bool:
+        return self.verb in ("watch", "connect") or "follow=true" in self.uri
 
     @property
     def mutating(self) -> bool:
@@ -63,10 +72,11 @@ class AuditLog:
         Every request whose answer has been seen is in the list, refused ones included.
         """
         end = self._flushed()
-        with self._path.open("rb") as log:
-            log.seek(since)
-            lines = log.read(end - since).splitlines()
-        found = _merge_stages(json.loads(line) for line in lines)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        found = self._read(since, end)
+        while any(one.status is None and not one.long_running for one in found) and time.monotonic() < deadline:
+            time.sleep(0.01)  # a client can have its answer before the log has its second entry
+            found = self._read(since, end)
         return [
             request
             for request in found
@@ -75,6 +85,14 @@ class AuditLog:
             and (verb is None or request.verb == verb)
             and where(request)
         ]
+
+    def _read(self, since: int, end: int) -> list[AuditedRequest]:
+        """The requests that arrived between two positions; how they were answered may be written after the second."""
+        with self._path.open("rb") as log:
+            log.seek(since)
+            lines = log.read(end - since).splitlines()
+            later = log.read().split(b"\n")[:-1]
+        return _merge_stages([json.loads(line) for line in lines], [json.loads(line) for line in later])
 
     def _flushed(self) -> int:
         """Sends a request of its own and waits until the log shows it; returns the log's length then.
@@ -101,17 +119,24 @@ class AuditLog:
         return wait_until(shown, "the audit log to be written")
 
 
-def _merge_stages(entries: Any) -> list[AuditedRequest]:
-    """One request per audit id: it is logged when it arrives and again when it has been answered."""
-    by_id: dict[str, dict[str, Any]] = {}
+def _merge_stages(entries: list[Entry], later: list[Entry]) -> list[AuditedRequest]:
+    """One request per audit id: it is logged when it arrives and again when it has been answered.
+
+    A failed authentication has the second entry only. Answers to requests from before are left out.
+    """
+    by_id: dict[str, Entry] = {}
     for entry in entries:
-        known = by_id.setdefault(entry["auditID"], entry)
-        if "responseStatus" in entry:
-            known["responseStatus"] = entry["responseStatus"]
+        if entry["auditID"] in by_id:
+            by_id[entry["auditID"]].update(entry)
+        elif entry["stage"] == "RequestReceived" or entry.get("responseStatus", {}).get("code") == UNAUTHORIZED:
+            by_id[entry["auditID"]] = entry
+    for entry in later:
+        if entry["auditID"] in by_id:
+            by_id[entry["auditID"]].update(entry)
     return [_request(entry) for entry in by_id.values()]
 
 
-def _request(entry: dict[str, Any]) -> AuditedRequest:
+def _request(entry: Entry) -> AuditedRequest:
     target = entry.get("objectRef", {})
     return AuditedRequest(
         verb=entry["verb"],

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from controlplane.api_client import ApiError, ApiUnreachable
@@ -39,53 +40,47 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("testcluster", description=description, epilog=EXAMPLES, formatter_class=raw)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_up(commands)
 
-    down = commands.add_parser(
-        "down", help="end a cluster: no process and no file stays", epilog="example: script/testcluster down --all"
-    )
+    def add_parser(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=summary, description=summary, epilog=f"example: script/testcluster {example}", formatter_class=raw
+        )
+
+    _add_up(add_parser)
+
+    down = add_parser("down", "end a cluster: no process and no file stays", "down --all")
     down.add_argument("--name", default="default", help="which cluster (default: default)")
     down.add_argument("--all", action="store_true", help="every running cluster of this user, also those of running tests")
     down.set_defaults(run=_down)
 
-    status = commands.add_parser("status", help="list the running clusters", epilog="example: script/testcluster status -o json")
+    status = add_parser("status", "list the running clusters", "status -o json")
     status.add_argument("--name", help="only this one; exit code 1 when it is not running")
     form = status.add_mutually_exclusive_group()
     form.add_argument("-o", "--output", choices=["table", "json"], default="table", help="(default: table)")
     form.add_argument("--kubeconfig", action="store_true", help="print the kubeconfig's path only (of --name, or default)")
     status.set_defaults(run=_status)
 
-    kubectl = commands.add_parser(
-        "kubectl", help="run the kubectl of this build", epilog="example: script/testcluster kubectl -- get nodes -o wide"
-    )
+    kubectl = add_parser("kubectl", "run the kubectl of this build", "kubectl -- get nodes -o wide")
     kubectl.add_argument("--name", default="default", help="which cluster (default: default)")
     kubectl.add_argument("arguments", nargs="*", help="after --, everything goes to kubectl")
     kubectl.set_defaults(run=_kubectl)
 
-    api_server = commands.add_parser(
-        "api-server",
-        help="stop, start, freeze or resume the API server; its port and data stay",
-        epilog="example: script/testcluster api-server pause",
+    api_server = add_parser(
+        "api-server", "stop, start, freeze or resume the API server; its port and data stay", "api-server pause"
     )
     api_server.add_argument("action", choices=["stop", "start", "pause", "resume"])
     api_server.add_argument("--name", default="default", help="which cluster (default: default)")
     api_server.set_defaults(run=_api_server)
 
-    build = commands.add_parser(
-        "build",
-        help="only build the binaries (5 minutes cold, else nothing)",
-        epilog="example: script/testcluster build --discard-go-cache",
-    )
+    build = add_parser("build", "only build the binaries (5 minutes cold, else nothing)", "build --discard-go-cache")
     build.add_argument("--discard-go-cache", action="store_true", help="compile into a temporary GOCACHE (saves 3 GB of disk)")
     build.set_defaults(run=_build)
     return parser
 
 
-def _add_up(commands: Any) -> None:
-    up = commands.add_parser(
-        "up",
-        help="start a cluster and print how to use it",
-        epilog="example: script/testcluster up --name scale --nodes 100 --pods 10000 --only-api-server --gogc 400",
+def _add_up(add_parser: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    up = add_parser(
+        "up", "start a cluster and print how to use it", "up --name scale --nodes 100 --pods 10000 --only-api-server --gogc 400"
     )
     up.add_argument("--name", default="default", help="several can run at once (default: default)")
     up.add_argument("--nodes", type=_count, default=2, metavar="K", help="nodes to create (default: 2)")

@@ -135,9 +135,10 @@ class ControlPlane:
         a watch answers HTTP 200 and an ERROR event of code 410.
         """
         socket_file = self.folder / "localhost:2379"
-        # A write first: the current revision itself stays readable after compaction.
+        # Two writes first: the compacted revision stays readable, and a watch from the one before starts with it.
         key = "dGVzdGNsdXN0ZXI="  # "testcluster", outside Kubernetes' own /registry
-        revision = post_to_unix_socket(socket_file, "/v3/kv/put", {"key": key, "value": key})["header"]["revision"]
+        for _ in range(2):
+            revision = post_to_unix_socket(socket_file, "/v3/kv/put", {"key": key, "value": key})["header"]["revision"]
         post_to_unix_socket(socket_file, "/v3/kv/compaction", {"revision": revision, "physical": True})
 
 
