@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from agent.model_errors import BrokenReply, ContextFull, Diagnosis, diagnose, redacted
-from configuration.errors import ConfigurationError, ModelError
+from agent.model_advice import Endpoint
+from agent.model_errors import BrokenReply, Diagnosis, diagnose, redacted
+from agent.model_usage import Usage as Usage
+from agent.model_usage import usage_of
+from configuration.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
@@ -26,36 +30,6 @@ KEYLESS_PROVIDERS = frozenset(
 
 NO_KEY_NEEDED = "none"
 """Sent to an endpoint of one's own when there is no key, so that litellm does not look for one in the environment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and cost of one or several model calls. `cost_usd` is None when any part of it is unknown."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float | None = 0.0
-    calls: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        known = self.cost_usd is not None and other.cost_usd is not None
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            (self.cost_usd or 0) + (other.cost_usd or 0) if known else None,
-            self.calls + other.calls,
-        )
-
-    def text(self) -> str:
-        """`1,204 + 93 tokens · $0.0012`, or `· cost unknown`."""
-        cost = "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
-        return f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens · {cost}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
-            "cost_usd": "unknown" if self.cost_usd is None else round(self.cost_usd, 6), "calls": self.calls,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,24 +141,23 @@ class ModelClient:
         await asyncio.to_thread(self.preload)
         self._check_provider()
         request = self._request(messages, tools, tool_choice, max_tokens)
-        attempt = 1
-        while True:
+        for attempt in itertools.count(1):
             heard: list[str] = []
             try:
                 return await self._one_try(request, _both(heard.append, on_text))
-            except BrokenReply as error:
-                failed: BaseException = error
-                diagnosis = Diagnosis("server", 0, str(error))
-            except (TimeoutError, *_library_errors(self._litellm)) as error:
-                failed, diagnosis = error, diagnose(error, key=self._key)
+            except BrokenReply:
+                diagnosis = Diagnosis("broken_off", 0, "the stream broke off")
+            except self._library_errors() as error:
+                diagnosis = diagnose(error, key=self._key)
             partial = "".join(heard)
-            attempt += 1
-            wait = None if partial else self._retries.wait_before(attempt, diagnosis)
+            wait = None if partial else self._retries.wait_before(attempt + 1, diagnosis)
             if wait is None:
                 # `from None`: the library's exception can carry the key, and --debug prints what is chained.
-                raise self._explained(diagnosis, failed, partial, tries=attempt - 1) from None
-            on_notice(f"{self._said(diagnosis)}; trying again in {wait:.0f} s ({attempt} of {self._retries.attempts})")
+                raise self._endpoint.explained(diagnosis, partial, tries=attempt) from None
+            tries = self._retries.attempts
+            on_notice(f"{self._endpoint.said(diagnosis)}; trying again in {wait:.0f} s ({attempt + 1} of {tries})")
             await self._sleep(wait)
+        raise AssertionError("unreachable")
 
     async def aclose(self) -> None:
         """Close the HTTP connections that litellm keeps."""
@@ -239,69 +212,28 @@ class ModelClient:
             ToolCall(call.id or f"call_{index}", call.function.name or "", call.function.arguments or "")
             for index, call in enumerate(choice.message.tool_calls or ())
         )
-        return Reply(choice.message.content or "", calls, self._usage(whole), str(choice.finish_reason or ""))
+        usage = usage_of(getattr(whole, "usage", None), self._prices())
+        return Reply(choice.message.content or "", calls, usage, str(choice.finish_reason or ""))
 
-    def _usage(self, whole: Any) -> Usage:
-        counted = getattr(whole, "usage", None)
-        if counted is None:
-            return Usage(cost_usd=None, calls=1)
-        return Usage(int(counted.prompt_tokens or 0), int(counted.completion_tokens or 0), self._cost(counted), calls=1)
-
-    def _cost(self, counted: Any) -> float | None:
-        """What the endpoint itself reports, else the price list; an endpoint of one's own or an unlisted model: unknown."""
-        reported = getattr(counted, "cost", None)
-        if isinstance(reported, int | float):
-            return float(reported)
-        prices = self._litellm.model_cost.get(self.name) or self._litellm.model_cost.get(self.name.split("/", 1)[-1])
-        if self._settings.llm_api_base or not prices or "input_cost_per_token" not in prices:
+    def _prices(self) -> Any:
+        """The price list's entry; none for an endpoint of one's own, whose prices are its own too."""
+        if self._settings.llm_api_base:
             return None
-        return float(
-            (counted.prompt_tokens or 0) * prices["input_cost_per_token"]
-            + (counted.completion_tokens or 0) * prices.get("output_cost_per_token", 0)
-        )
+        return self._litellm.model_cost.get(self.name) or self._litellm.model_cost.get(self.name.split("/", 1)[-1])
 
     @property
-    def _where(self) -> str:
-        base = redacted(self._settings.llm_api_base, self._key)
-        return f"{self.name} at {base}" if base else self.name
+    def _endpoint(self) -> Endpoint:
+        settings = self._settings
+        base = redacted(settings.llm_api_base, self._key)
+        return Endpoint(self.name, base, has_key=bool(self._key), timeout_seconds=settings.llm_timeout)
 
-    def _said(self, diagnosis: Diagnosis) -> str:
-        if diagnosis.failure == "rate_limit":
-            return f"the model {self._where} is rate-limited"
-        if diagnosis.failure == "timeout":
-            return f"the model {self._where} did not answer within {self._settings.llm_timeout:g} s"
-        if diagnosis.failure == "unreachable":
-            return f"no connection to the model {self._where}"
-        return f"the model {self._where} failed: {diagnosis.message}"
+    def _library_errors(self) -> tuple[type[Exception], ...]:
+        """Everything that a call can raise: litellm's exceptions derive from openai's root, except one of its own."""
+        import httpx
+        import openai
 
-    def _explained(self, diagnosis: Diagnosis, error: BaseException, partial: str, *, tries: int) -> ModelError:
-        if isinstance(error, BrokenReply) or partial:
-            return BrokenReply(
-                f"the reply of {self._where} broke off after {len(partial)} characters; ask again, or choose another LLM_MODEL",
-                partial=partial,
-            )
-        if diagnosis.failure == "context_full":
-            return ContextFull(
-                f"the conversation no longer fits into the context of {self.name}; "
-                "/clear starts anew, and AGENT_CONTEXT_WINDOW keeps conversations smaller"
-            )
-        return ModelError(self._advice(diagnosis) + (f" (tried {tries} times)" if tries > 1 else ""))
-
-    def _advice(self, diagnosis: Diagnosis) -> str:
-        said = self._said(diagnosis)
-        if diagnosis.failure == "credentials":
-            hint = "check LLM_API_KEY and LLM_PROVIDER" if self._key else "set LLM_API_KEY"
-            return f"{self._where} refused the credentials (HTTP {diagnosis.status}): {hint}"
-        if diagnosis.failure == "rate_limit":
-            asked = diagnosis.retry_after_seconds
-            return f"{said}; wait {f'{asked:.0f} s' if asked else 'a while'} or choose another LLM_MODEL: {diagnosis.message}"
-        if diagnosis.failure == "not_found":
-            return f"{self._where} does not exist there (HTTP 404): check LLM_MODEL and LLM_API_BASE: {diagnosis.message}"
-        if diagnosis.failure == "unreachable":
-            return f"{said}: check LLM_API_BASE, proxy and network; the cluster's data is still there through slash commands"
-        if diagnosis.failure == "timeout":
-            return f"{said}; raise LLM_TIMEOUT or choose a faster LLM_MODEL"
-        return said
+        own: type[Exception] = self._litellm.exceptions.BudgetExceededError
+        return (TimeoutError, ConnectionError, httpx.HTTPError, openai.OpenAIError, own)
 
 
 def _import_litellm() -> Any:
@@ -321,14 +253,6 @@ def _import_litellm() -> Any:
     return litellm
 
 
-def _library_errors(litellm: Any) -> tuple[type[BaseException], ...]:
-    """Everything that a call can raise: litellm's exceptions derive from openai's root, except two of its own."""
-    import httpx
-    import openai
-
-    return (openai.OpenAIError, litellm.exceptions.BudgetExceededError, httpx.HTTPError, ConnectionError)
-
-
 def _both(*receivers: Callable[[str], None]) -> Callable[[str], None]:
     def send(text: str) -> None:
         for receive in receivers:
@@ -337,7 +261,7 @@ def _both(*receivers: Callable[[str], None]) -> Callable[[str], None]:
     return send
 
 
-async def _chunks(stream: Any) -> AsyncIterator[Any]:
+async def _chunks(stream: Any) -> AsyncGenerator[Any, None]:
     """Iterate, and close the response when the reader stops early."""
     try:
         async for chunk in stream:

@@ -12,9 +12,11 @@ from urllib.parse import quote
 
 from configuration.errors import ModelError
 
-Failure = Literal["credentials", "rate_limit", "context_full", "bad_request", "not_found", "unreachable", "timeout", "server"]
+Failure = Literal[
+    "credentials", "rate_limit", "context_full", "bad_request", "not_found", "unreachable", "timeout", "server", "broken_off"
+]
 
-_WORTH_RETRYING: frozenset[Failure] = frozenset({"rate_limit", "unreachable", "timeout", "server"})
+_WORTH_RETRYING: frozenset[Failure] = frozenset({"rate_limit", "unreachable", "timeout", "server", "broken_off"})
 _CONTEXT_WORDS = re.compile(
     r"context[ _-]?(length|window)|maximum context|prompt is too long|too many (input )?tokens|input.{0,20}too long", re.I
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from kinds.envelope import Envelope
 from kinds.times import to_rfc3339
 
 
@@ -74,6 +75,19 @@ def human_age(seconds: float) -> str:
         if whole >= size * 2 or (size == 60 and whole >= size):
             return f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def cached_use(envelope: Envelope, *, what: str = "", note: str = "") -> SourceUse:
+    """The use that an envelope of the cache stands for; `what` defaults to its kind."""
+    return SourceUse(
+        source="cache", cluster=envelope.cluster, what=what or envelope.kind, as_of=envelope.as_of,
+        age_seconds=envelope.age_seconds, fresh=envelope.fresh, note=note or envelope.note,
+    )  # fmt: skip
+
+
+def live_use(cluster: str, what: str, *, now: float) -> SourceUse:
+    """Something that was read from, or sent to, the API server just now."""
+    return SourceUse(source="live", cluster=cluster, what=what, as_of=int(now), age_seconds=0, fresh=True)
 
 
 class SourceLedger:

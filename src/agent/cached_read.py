@@ -1,0 +1,93 @@
+"""Which tool calls the cache can answer, and what it has to be asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from configuration.errors import UnknownKind
+from kinds.kind import Kind
+from kinds.list_query import DEFAULT_LIMIT, ListQuery
+from kinds.registry import KINDS, find_kind
+
+LIST_TOOLS: Mapping[str, str] = {
+    "k8s_list_namespaces": "namespaces", "k8s_list_nodes": "nodes", "k8s_list_pods": "pods", "k8s_list_services": "services",
+}  # fmt: skip
+GENERIC_LIST = "k8s_list_resources"
+GET = "k8s_get_resource"
+CACHEABLE_TOOLS = frozenset({*LIST_TOOLS, GENERIC_LIST, GET})
+
+
+@dataclass(frozen=True, slots=True)
+class CachedList:
+    """A list that the cache can answer; its continue token is set by the gateway."""
+
+    kind: Kind
+    query: ListQuery
+
+    @property
+    def namespace(self) -> str | None:
+        return self.query.namespace
+
+    @property
+    def what(self) -> str:
+        return self.kind.name
+
+
+@dataclass(frozen=True, slots=True)
+class CachedGet:
+    """One object with its manifest."""
+
+    kind: Kind
+    namespace: str | None
+    name: str
+
+    @property
+    def what(self) -> str:
+        return f"{self.kind.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind.kind} {self.name}"
+
+
+CachedRead = CachedList | CachedGet
+
+
+def cached_read(tool: str, arguments: Mapping[str, Any]) -> CachedRead | None:
+    """None for tools that the cache has nothing for (logs, cluster info, changes) and for kinds it does not know.
+
+    `arguments` fit the tool's schema. Raises InvalidSelector or ConfigurationError for a selector or filter that the
+    live tool would refuse too.
+    """
+    if tool not in CACHEABLE_TOOLS:
+        return None
+    kind = _kind(tool, arguments)
+    if kind is None:
+        return None
+    namespace = (arguments.get("namespace") or None) if kind.namespaced else None
+    if tool == GET:
+        if kind.namespaced and namespace is None:
+            return None  # the server knows which namespace is meant
+        return CachedGet(kind, namespace, str(arguments["name"]))
+    filters = arguments.get("filters") or {} if tool == GENERIC_LIST else arguments
+    query = ListQuery(
+        kind=kind,
+        namespace=namespace,
+        selector=str(arguments.get("label_selector") or ""),
+        filters={name: value for name, value in filters.items() if _is_filter(tool, kind, name, value)},
+        limit=int(arguments.get("limit") or DEFAULT_LIMIT),
+    )
+    _ = query.requirements  # a wrong selector is refused here as it is live
+    return CachedList(kind, query)
+
+
+def _is_filter(tool: str, kind: Kind, name: str, value: Any) -> bool:
+    """In the generic list every given filter counts, so that an unknown one is refused; elsewhere the named arguments."""
+    return value is not None and (tool == GENERIC_LIST or name in kind.filters)
+
+
+def _kind(tool: str, arguments: Mapping[str, Any]) -> Kind | None:
+    if tool in LIST_TOOLS:
+        return KINDS[LIST_TOOLS[tool]]
+    try:
+        return find_kind(str(arguments.get("kind", "")))
+    except UnknownKind:
+        return None
