@@ -154,6 +154,32 @@ def test_help_ends_in_an_example(command: str, tmp_path: Path) -> None:
     assert shown[-1].removeprefix("example: ").strip().startswith("script/testcluster")
 
 
+def test_folders_of_others_are_never_swept_up(tmp_path: Path) -> None:
+    (tmp_path / "holiday-photos").mkdir()
+    assert run("status", root=tmp_path).returncode == 0
+    assert run("down", "--all", root=tmp_path).returncode == 0
+    assert (tmp_path / "holiday-photos").is_dir()
+    tmp_path.chmod(0o777)
+    refused = run("status", root=tmp_path)
+    assert (refused.returncode, "others can write" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome", "line"),
+    [
+        ("", "1 passed, 1 skipped", "SKIPPED 1 tests of the real control plane"),
+        ("true", "1 passed, 1 error", "BuildError: the control plane's binaries are not built"),
+    ],
+)
+def test_without_go_tests_are_skipped_loudly_and_in_ci_they_fail(tmp_path: Path, ci: str, outcome: str, line: str) -> None:
+    (tmp_path / "test_any.py").write_text("def test_real(control_plane): ...\ndef test_other(): ...\n")
+    env = os.environ | {"PATH": "", "CI": ci, "K8S_MCP_TESTCLUSTER_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT / "test")}
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "control_plane_fixtures", "test_any.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert outcome in done.stdout
+    assert line in done.stdout
+
+
 def test_two_builders_build_once(tmp_path: Path) -> None:
     """With a `go` that counts: the second builder waits for the first and takes what it has built."""
     go = tmp_path / "bin" / "go"
@@ -321,6 +347,11 @@ def test_bad_and_expired_tokens_get_401(control_plane: ControlPlane) -> None:
         with pytest.raises(subprocess.CalledProcessError) as failed:
             control_plane.kubectl("get", "pods", kubeconfig=user.kubeconfig)
         assert "Unauthorized" in failed.value.stderr or "logged in" in failed.value.stderr
+
+
+def test_only_its_age_is_wrong_with_an_expired_token(control_plane: ControlPlane) -> None:
+    users = [control_plane.users.with_expired_token(expires_in_seconds=seconds) for seconds in (60, -60)]
+    assert [status_of(client_of(control_plane, user), "/api/v1/namespaces") for user in users] == [403, 401]
 
 
 # Audit

@@ -81,9 +81,13 @@ def start_cluster(options: ClusterOptions, binaries: Binaries, *, detached: bool
     finally:
         for descriptor in inherited:
             os.close(descriptor)
-    assert supervisor.stdout is not None
-    with supervisor.stdout:
-        reply = json.loads(supervisor.stdout.readline() or "{}")
+    try:
+        assert supervisor.stdout is not None
+        with supervisor.stdout:
+            reply = json.loads(supervisor.stdout.readline() or "{}")
+    except BaseException:  # Ctrl-C: it would go on without us
+        supervisor.terminate()
+        raise
     if "server" not in reply:
         supervisor.wait()
         if lifeline is not None:
@@ -113,7 +117,7 @@ def running_clusters() -> list[RunningCluster]:
     root = run_root()
     found = []
     with _exclusive(root):
-        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        for folder in sorted(path for path in root.iterdir() if _is_cluster(path)):
             if not _is_locked(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             elif (folder / "cluster.json").exists():
@@ -137,14 +141,21 @@ def _claim_folder(options: ClusterOptions) -> tuple[Path, int]:
     folder = root / options.name
     with _exclusive(root):
         if folder.exists():
+            if not _is_cluster(folder):
+                raise ClusterError(f"{folder} is no cluster's folder; remove it or choose another name")
             if _is_locked(folder):
                 raise ClusterError(f"cluster {options.name} is already running; script/testcluster down --name {options.name}")
             shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
+        options.write(folder)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        options.write(folder)
     return folder, lock
+
+
+def _is_cluster(folder: Path) -> bool:
+    """Whether we have made it: nothing else is ever removed, wherever K8S_MCP_TESTCLUSTER_RUN points."""
+    return (folder / "options.json").is_file() and (folder / "lock").is_file()
 
 
 def _is_locked(folder: Path) -> bool:

@@ -17,6 +17,7 @@ ADMIN = "admin"
 TOOLING = "testcluster:tooling"
 USERS = (ADMIN, TOOLING, "testcluster:controller-manager", "testcluster:scheduler", "testcluster:kwok")
 
+ISSUER = "https://kubernetes.default.svc"
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -109,7 +110,7 @@ def api_server(options: ClusterOptions, port: int) -> list[str]:
         "--token-auth-file=tokens.csv",
         "--authorization-mode=RBAC",
         "--allow-privileged=true",
-        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-issuer={ISSUER}",
         "--service-account-key-file=service-account.pub",
         "--service-account-signing-key-file=service-account.key",
         "--service-cluster-ip-range=10.96.0.0/16",

@@ -46,13 +46,13 @@ class ClusterOptions:
 def run_root(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds one folder per running cluster; ``K8S_MCP_TESTCLUSTER_RUN`` names another.
 
-    Created with mode 0700: whoever can read it is admin of the clusters. Raises ClusterError when it is not ours.
+    Created with mode 0700, as each cluster's own folder is: whoever can read that is its admin.
+    Raises ClusterError when somebody else could put things there.
     """
     explicit = environ.get("K8S_MCP_TESTCLUSTER_RUN")
     root = Path(explicit) if explicit else Path(tempfile.gettempdir()) / f"k8s-mcp-testcluster-{os.getuid()}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = root.lstat()
-    if owner.st_uid != os.getuid() or root.is_symlink():
-        raise ClusterError(f"{root} belongs to somebody else; set K8S_MCP_TESTCLUSTER_RUN to a folder of your own")
-    root.chmod(0o700)
+    about = root.lstat()
+    if about.st_uid != os.getuid() or root.is_symlink() or about.st_mode & 0o022:
+        raise ClusterError(f"others can write to {root}; set K8S_MCP_TESTCLUSTER_RUN to a folder that is yours alone")
     return root

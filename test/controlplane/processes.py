@@ -33,7 +33,9 @@ class Component:
         return "running" if code is None else f"exited: {code}"
 
     def start(self) -> None:
-        """Call from the main thread: the death signal fires when the thread that forked ends."""
+        """Does nothing when it runs. Call from the main thread: the death signal fires when the thread that forked ends."""
+        if self.state == "running":
+            return
         log = self.folder / "logs" / f"{self.name}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:

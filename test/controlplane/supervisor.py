@@ -34,6 +34,7 @@ from controlplane.stages import write_stages
 
 API_SERVER = "kube-apiserver"
 START_SECONDS = 60
+SHUTDOWN = {"do": "shutdown"}
 
 
 class Supervisor:
@@ -80,9 +81,7 @@ class Supervisor:
             self.components[name].start()
 
     def start_api_server(self) -> None:
-        api_server = self.components[API_SERVER]
-        if api_server.state != "running":
-            api_server.start()
+        self.components[API_SERVER].start()
         client = ApiClient(self.server, self.folder / "ca.crt", read_token(self.folder, TOOLING), timeout_seconds=5)
 
         def ready() -> bool:
@@ -157,26 +156,20 @@ def serve(supervisor: Supervisor, listener: socket.socket, lifeline: int | None,
 
 
 def _serve_one(supervisor: Supervisor, listener: socket.socket) -> bool:
-    """False when that one request was to shut down."""
+    """False when that one request was to shut down. A client that breaks off costs only itself."""
     connection, _ = listener.accept()
-    with connection, connection.makefile("rw") as stream:
-        connection.settimeout(5)
-        line = stream.readline()
-        if not line:
-            return True
-        request = json.loads(line)
-        if request == {"do": "shutdown"}:
-            supervisor.stop()  # before the answer: who gets it may count on everything being gone
-            reply: dict[str, Any] = {}
-        else:
-            try:
-                reply = supervisor.answer(request)
-            except (ClusterError, TimeoutError) as error:
-                reply = {"error": str(error)}
-        with contextlib.suppress(OSError):
-            stream.write(json.dumps(reply) + "\n")
-            stream.flush()
-    return request != {"do": "shutdown"}
+    connection.settimeout(5)
+    request: Any = None
+    with contextlib.suppress(OSError), connection, connection.makefile("rw") as stream:
+        try:
+            request = json.loads(stream.readline())
+            if request == SHUTDOWN:
+                supervisor.stop()  # before the answer: who gets it may count on everything being gone
+            reply = {} if request == SHUTDOWN else supervisor.answer(request)
+        except (ClusterError, TimeoutError, ValueError) as error:
+            reply = {"error": str(error)}
+        stream.write(json.dumps(reply) + "\n")
+    return bool(request != SHUTDOWN)
 
 
 def catch_signals() -> socket.socket:

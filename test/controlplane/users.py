@@ -11,9 +11,11 @@ from pathlib import Path
 
 from controlplane.api_client import ApiClient, Object
 from controlplane.certificates import sign_token, write_private
-from controlplane.components import kubeconfig_text
+from controlplane.components import ISSUER, kubeconfig_text
 from controlplane.polling import wait_until
 
+# What the API server adds to a token's life, for clocks that differ.
+LEEWAY_SECONDS = 60
 READ = ("get", "list", "watch")
 
 
@@ -62,18 +64,25 @@ class Users:
         self._wait_until_effective(user, namespace, rules, cluster_rules)
         return user
 
-    def with_expired_token(self, namespace: str = "default") -> User:
-        """A user whose token the API server itself could have issued, and that ran out an hour ago: HTTP 401."""
-        now = int(time.time())
+    def with_expired_token(self, namespace: str = "default", *, expires_in_seconds: int = -3600) -> User:
+        """The default ServiceAccount with a token that was valid and ran out an hour ago: HTTP 401.
+
+        With a positive number it still works, and is refused from then on, at most 10 s late
+        because the API server remembers good tokens that long. (It issues none under 10 minutes itself.)
+        """
+        account = self._api.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default")["metadata"]
+        expires = int(time.time()) + expires_in_seconds - LEEWAY_SECONDS
         claims = {
-            "iss": "https://kubernetes.default.svc",
-            "aud": ["https://kubernetes.default.svc"],
-            "iat": now - 7200,
-            "nbf": now - 7200,
-            "exp": now - 3600,
+            "iss": ISSUER,
+            "aud": [ISSUER],
+            "iat": expires - 7200,
+            "nbf": expires - 7200,
+            "exp": expires,
             "sub": f"system:serviceaccount:{namespace}:default",
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": "default", "uid": account["uid"]}},
         }
-        return self._write(namespace, "expired", sign_token(self._folder / "service-account.key", claims))
+        token = sign_token(self._folder / "service-account.key", claims)
+        return self._write(namespace, "default", token, f"expires.{expires}")
 
     def with_bad_token(self, namespace: str = "default") -> User:
         """A user whose token nobody issued: HTTP 401."""
@@ -90,9 +99,9 @@ class Users:
         }
         self._api.create_or_replace(f"{base}/{kind.lower()}bindings", binding)
 
-    def _write(self, namespace: str, name: str, token: str) -> User:
+    def _write(self, namespace: str, name: str, token: str, file_name: str = "") -> User:
         full_name = f"system:serviceaccount:{namespace}:{name}"
-        path = self._folder / "users" / f"{re.sub('[^a-z0-9.-]', '-', f'{namespace}.{name}')}.kubeconfig"
+        path = self._folder / "users" / f"{re.sub('[^a-z0-9.-]', '-', f'{namespace}.{file_name or name}')}.kubeconfig"
         path.parent.mkdir(exist_ok=True)
         ca = (self._folder / "ca.crt").read_bytes()
         write_private(path, kubeconfig_text(self._folder.name, self._server, ca, name, token, namespace))
