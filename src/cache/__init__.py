@@ -1,0 +1,1 @@
+"""The cache: one SQLite file that the scanner writes and everybody else reads."""

@@ -7,6 +7,7 @@ never from the working directory, since a hostile checkout could name a server t
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -107,7 +108,8 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> str:
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "settings"
     message = first["msg"].removeprefix("Value error, ")
-    shown = "" if _is_secret(name) else f"={str(first.get('input'))[:80]!r}"
+    value = re.sub(r"//[^/@]*@", "//…@", str(first.get("input")))  # a URL may carry a password
+    shown = "" if _is_secret(name) else f"={value[:80]!r}"
     return f"{name.upper()}{shown} (from {origins.get(name, 'its default')}): {message[:1].lower()}{message[1:]}"
 
 

@@ -1,0 +1,101 @@
+"""How fresh one (cluster, kind, scope) is, and the envelope that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kinds.envelope import Envelope
+
+WHOLE_CLUSTER = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """A row of `cache_metadata`. Times are epoch seconds; `kind` is the plural name; `scope` is "" or a namespace."""
+
+    cluster: str
+    kind: str
+    scope: str
+    freshness_class: str
+    resource_version: str
+    last_full_at: int | None
+    """When the last complete LIST was stored; null: none has been."""
+    last_checked_at: int | None
+    """When the rows were last known to equal the cluster; null: never."""
+    ttl_seconds: int
+    expires_at: int | None
+    item_count: int
+    complete: bool
+    permitted: bool | None
+    """False: the API server said 403. None: not known yet."""
+    last_error: str | None
+    last_error_at: int | None
+    duration_ms: int | None
+    strategy: str
+    malformed: int
+    """Objects of the last full LIST that could not be read."""
+
+    @property
+    def scanned(self) -> bool:
+        """Whether there is anything to answer from, be it old or partial."""
+        return self.last_checked_at is not None
+
+    def age_seconds(self, now: float) -> int | None:
+        return None if self.last_checked_at is None else max(0, int(now) - self.last_checked_at)
+
+    def is_fresh(self, now: float) -> bool:
+        return self.last_full_at is not None and self.expires_at is not None and now < self.expires_at
+
+
+def combine(rows: Sequence[Freshness], namespace: str | None = None) -> Freshness | None:
+    """One freshness from the scopes of one (cluster, kind); None when there are none.
+
+    A namespace's own scope answers for it. Several namespaces without a cluster-wide LIST make an incomplete whole, as
+    old as its oldest part.
+    """
+    by_scope = {row.scope: row for row in rows}
+    whole = by_scope.pop(WHOLE_CLUSTER, None)
+    parts = [row for row in by_scope.values() if row.scanned]
+    if namespace and namespace in by_scope and _newer(by_scope[namespace], whole):
+        return by_scope[namespace]
+    if not parts or (whole is not None and whole.permitted is not False and whole.scanned):
+        return whole if whole is not None else next(iter(by_scope.values()), None)
+    oldest = min(parts, key=lambda row: row.last_checked_at or 0)
+    return replace(oldest, scope=WHOLE_CLUSTER, item_count=sum(row.item_count for row in parts), complete=False)
+
+
+def _newer(row: Freshness, other: Freshness | None) -> bool:
+    return other is None or (row.last_checked_at or 0) >= (other.last_checked_at or 0)
+
+
+def envelope(freshness: Freshness, now: float, *, total: int | None, shown: int, more: bool) -> Envelope:
+    """The envelope of an answer from the cache."""
+    return Envelope(
+        source="cache",
+        cluster=freshness.cluster,
+        kind=freshness.kind,
+        as_of=freshness.last_checked_at or 0,
+        age_seconds=freshness.age_seconds(now) or 0,
+        ttl_seconds=freshness.ttl_seconds,
+        fresh=freshness.is_fresh(now),
+        complete=freshness.complete,
+        total=total,
+        shown=shown,
+        more=more,
+        note=_note(freshness, now),
+    )
+
+
+def _note(freshness: Freshness, now: float) -> str:
+    if not freshness.complete:
+        if freshness.last_full_at is None:
+            return "the first scan has not finished; there is more than this"
+        return "only the namespaces that the scanner's credentials may list"
+    if freshness.is_fresh(now):
+        return ""
+    if freshness.permitted is False:
+        return f"stale: the scanner's credentials may no longer list {freshness.kind}"
+    if freshness.last_error:
+        return f"stale: the last scan failed: {freshness.last_error[:200]}"
+    return "stale: no scan within the TTL; is the scanner running?"

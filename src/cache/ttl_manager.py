@@ -1,0 +1,57 @@
+"""When data is due, stale and gone. Pure: no clock, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cache.freshness import Freshness
+from kinds.kind import Kind
+
+FreshnessClass = Literal["static", "dynamic"]
+DUE_FRACTION = 0.8
+"""A kind is looked at again at this part of its TTL, so that a healthy cache is never stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtlPolicy:
+    """All in seconds; names and defaults of DESIGN, configuration."""
+
+    static_ttl: int = 1800
+    dynamic_ttl: int = 300
+    stale_grace: int = 86_400
+    history_retention: int = 604_800
+
+    def ttl_seconds(self, kind: Kind) -> int:
+        return self.dynamic_ttl if kind.dynamic else self.static_ttl
+
+    def expires_at(self, kind: Kind, checked_at: int) -> int:
+        return checked_at + self.ttl_seconds(kind)
+
+    def is_due(self, freshness: Freshness | None, now: float, fraction: float = DUE_FRACTION) -> bool:
+        return is_due(freshness, now, fraction)
+
+    def may_purge(self, freshness: Freshness, now: float, *, reachable_at: int | None, started_at: float) -> bool:
+        """Whether rows may be removed because of their age.
+
+        Only past TTL and grace, and only while the cluster answers: its last success (`reachable_at`) must lie after
+        this process's start and within two dynamic TTLs. Otherwise old data is the best there is, and stays, labelled.
+        """
+        if freshness.expires_at is None or now < freshness.expires_at + self.stale_grace:
+            return False
+        return reachable_at is not None and reachable_at >= max(started_at, now - 2 * self.dynamic_ttl)
+
+    def history_limit(self, now: float) -> int:
+        """Changes and deleted objects older than this epoch second are forgotten."""
+        return int(now) - self.history_retention
+
+
+def freshness_class(kind: Kind) -> FreshnessClass:
+    return "dynamic" if kind.dynamic else "static"
+
+
+def is_due(freshness: Freshness | None, now: float, fraction: float = DUE_FRACTION) -> bool:
+    """Whether a (cluster, kind) has to be looked at again: never looked at, unfinished, or at `fraction` of its TTL."""
+    if freshness is None or freshness.last_checked_at is None or freshness.last_full_at is None:
+        return True
+    return now >= freshness.last_checked_at + fraction * freshness.ttl_seconds
