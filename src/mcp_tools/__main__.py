@@ -1,0 +1,45 @@
+"""`k8s-mcp`: the MCP server over stdio."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from configuration.command_line import application
+
+app = application("The k8s-mcp MCP server: Kubernetes tools over the Model Context Protocol.")
+
+
+class Transport(StrEnum):
+    """How clients reach the server."""
+
+    STDIO = "stdio"
+
+
+@app.command(epilog="Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only")
+def serve(
+    transport: Transport = typer.Option(Transport.STDIO, help="How clients reach the server: over its stdin and stdout."),
+    read_only: bool = typer.Option(False, "--read-only", help="Offer no tool that changes a cluster."),
+    debug: bool = typer.Option(False, "--debug", help="Log more, and show tracebacks."),
+    env_file: Path | None = typer.Option(None, "--env-file", help="Read settings from this file instead of the project's .env."),
+) -> None:
+    """Serve the Kubernetes tools until stdin closes or SIGTERM arrives.
+
+    Reads KUBECONFIG (several files allowed), K8S_CONTEXTS and REDACTION_KEY_FILE. Logs go to stderr.
+    """
+    from configuration.logs import configure_logging
+    from configuration.sources import load
+    from mcp_tools.settings import McpSettings
+
+    configure_logging(debug=debug)
+    settings = load(McpSettings, env_file=env_file)
+    assert transport is Transport.STDIO  # noqa: S101 (the only one so far)
+    from mcp_tools.stdio_service import serve_stdio
+
+    serve_stdio(settings, read_only=read_only)
+
+
+if __name__ == "__main__":
+    app()

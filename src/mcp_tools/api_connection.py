@@ -1,0 +1,138 @@
+"""A client of the kubernetes package with credentials that are good now.
+
+That package takes a second to import: everything that touches it happens here, at the first request, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from configuration.errors import ConfigurationError
+from mcp_tools.credential_plugin import run_credential_plugin
+from mcp_tools.kubeconfig import KubeConfig
+
+RENEW_BEFORE_SECONDS = 30.0
+"""A credential of a plugin is renewed this long before it expires."""
+
+
+class Connection:
+    """Retired when newer credentials exist, and closed when the last request that uses it has ended."""
+
+    def __init__(self, client: Any, made_for: KubeConfig | None, expires_at: float | None) -> None:
+        self.client = client
+        self._made_for = made_for
+        self._expires_at = expires_at
+        self._in_use = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def is_outdated(self, config: KubeConfig | None) -> bool:
+        """True when the kubeconfig has changed since, or the credential is about to expire."""
+        if self._expires_at is not None and self._expires_at - RENEW_BEFORE_SECONDS <= time.time():
+            return True
+        return self._made_for is not config
+
+    @contextmanager
+    def used(self) -> Iterator[Any]:
+        """The client, kept open for the length of the block."""
+        self._in_use += 1
+        self._idle.clear()
+        try:
+            yield self.client
+        finally:
+            self._in_use -= 1
+            if not self._in_use:
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Close it once nothing uses it any more."""
+        await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close it now."""
+        await self.client.close()
+
+
+async def connect(config: KubeConfig | None, context: str, environment: Mapping[str, str], user_agent: str) -> Connection:
+    """Load the credentials of a context (None: the pod's service account), running its credential plugin if it has one.
+
+    Raises ConfigurationError, or Unauthorized when a plugin fails. Nothing is sent to the API server yet.
+    """
+    expires_at = None
+    if config is None:
+        configuration = await asyncio.to_thread(_in_cluster_configuration)
+    else:
+        document, expires_at = await _document_of(config, context, environment)
+        configuration = await _configuration(document, config.origin, context)
+    client = await asyncio.to_thread(_new_client, configuration)
+    client.user_agent = user_agent
+    return Connection(client, config, expires_at)
+
+
+async def _document_of(config: KubeConfig, context: str, environment: Mapping[str, str]) -> tuple[dict[str, Any], float | None]:
+    """A kubeconfig of this one context, its credential plugin already run."""
+    entry = config.context(context)
+    cluster = next(item["cluster"] for item in config.document["clusters"] if item["name"] == entry.cluster)
+    user = next((item.get("user") or {} for item in config.document["users"] if item["name"] == entry.user), {})
+    expires_at = None
+    if user.get("exec"):
+        credential = await run_credential_plugin(user["exec"], cluster, environment, user=entry.user)
+        user, expires_at = credential.user, credential.expires_at
+    return {
+        "current-context": context,
+        "contexts": [{"name": context, "context": {"cluster": "cluster", "user": "user"}}],
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": "user", "user": user}],
+    }, expires_at
+
+
+async def _configuration(document: dict[str, Any], origin: str, context: str) -> Any:
+    kube_config, client = await asyncio.to_thread(_import_kubernetes)
+    configuration = client.Configuration()
+    loader = kube_config.KubeConfigLoader(config_dict=document, config_base_path="")
+    try:
+        await loader.load_and_set(configuration)
+    except (kube_config.ConfigException, OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{origin}: the credentials of context {context!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from None
+    configuration.disable_strict_ssl_verification = True  # as client-go: cluster CAs often lack key identifiers
+    return configuration
+
+
+def _import_kubernetes() -> tuple[Any, Any]:
+    from kubernetes.aio import client
+    from kubernetes.aio.config import kube_config
+
+    return kube_config, client
+
+
+def _in_cluster_configuration() -> Any:
+    from kubernetes.aio import client
+    from kubernetes.aio.config import ConfigException, load_incluster_config
+
+    configuration = client.Configuration()
+    try:
+        load_incluster_config(configuration)
+    except ConfigException as error:
+        raise ConfigurationError(f"no kubeconfig, and the pod's service account cannot be used: {error}") from None
+    return configuration
+
+
+def _new_client(configuration: Any) -> Any:
+    """In a thread: it loads certificates from disk."""
+    import ssl
+
+    from kubernetes.aio import client
+
+    try:
+        return client.ApiClient(configuration)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f"a certificate or key in the kubeconfig cannot be used: {type(error).__name__}: {error}"
+        ) from None

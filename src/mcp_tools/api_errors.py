@@ -1,0 +1,50 @@
+"""HTTP answers of the Kubernetes API as exceptions: what failed, on what, the reason, and what to try."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from configuration.errors import ClusterError, Conflict, Expired, NotFound, NotPermitted, Unauthorized
+
+_ADVICE: dict[int, tuple[type[ClusterError], str]] = {
+    400: (ClusterError, "correct the arguments"),
+    401: (Unauthorized, "log in again, or check the kubeconfig user of this context"),
+    403: (NotPermitted, "ask for RBAC permission, or use a context or namespace that these credentials may use"),
+    404: (NotFound, "check name, namespace and context; list the kind to see what exists"),
+    405: (ClusterError, "this resource does not support the operation"),
+    409: (Conflict, "read the object again and repeat with its current uid and resourceVersion"),
+    410: (Expired, "list again from the start, without a continue token"),
+    413: (ClusterError, "ask for less"),
+    422: (ClusterError, "correct the fields that are named"),
+    429: (ClusterError, "wait a little, the API server is limiting requests"),
+}
+_SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
+_MAX_MESSAGE = 1500
+
+
+def error_of(status: int, body: bytes, doing: str) -> ClusterError:
+    """The exception for an HTTP error. `doing` says what was tried on what: `list pods in namespace a (context b)`.
+
+    The message holds the server's own words and may quote values: it is redacted before it leaves this process.
+    """
+    answer = _status_object(body)
+    reason = str(answer.get("reason") or "")
+    words = str(answer.get("message") or "").strip() or _plain_body(body)
+    class_, advice = _ADVICE.get(status, (ClusterError, _SERVER_ADVICE))
+    detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words[:_MAX_MESSAGE]) if part)
+    return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason)
+
+
+def _status_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _plain_body(body: bytes) -> str:
+    """Proxies answer in HTML: not worth showing."""
+    text = body[:300].decode(errors="replace").strip()
+    return "" if text.startswith(("<", "{")) else text

@@ -1,0 +1,128 @@
+"""Lists read from the API server: typed rows, filtered and paged like the cache does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from configuration.errors import Expired
+from kinds.envelope import Envelope, live
+from kinds.kind import Kind, row
+from kinds.list_query import ListQuery
+from kinds.record import Record, sort_key
+from mcp_tools import continue_tokens
+from mcp_tools.collector_pause import collector_paused
+from mcp_tools.continue_tokens import Position
+from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.redaction import Redactor
+
+FILTERED_PAGE = 500
+"""Objects read at a time when only some of them will be rows."""
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveList:
+    """`malformed` objects could not be read and are left out; the envelope's note says so."""
+
+    rows: list[dict[str, Any]]
+    envelope: Envelope
+    continue_token: str
+    malformed: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    rows: list[dict[str, Any]]
+    malformed: int = 0
+    last: str = ""
+    """Sort key of the last object that was looked at."""
+
+
+async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, now: float) -> LiveList:
+    """Read pages until `query.limit` rows are found or the list ends. Raises ClusterError (Expired: list again)."""
+    selector = query.selector if query.requirements else ""
+    question = continue_tokens.question_id(
+        context=api.context, kind=query.kind.name, namespace=query.namespace, selector=selector, filters=dict(query.filters)
+    )
+    start = continue_tokens.decode(query.continue_token, question)
+    size = FILTERED_PAGE if query.filters else query.limit
+    found, page_token, after, remaining = _Found([]), start.page, start.after, None
+    next_token = ""
+    while True:
+        page = await _page(api, query, selector, page_token, size)
+        looked_at = _take(page.items or [], after, query, redactor, found)
+        remaining = page.metadata.remaining
+        if looked_at < len(page.items or []):
+            next_token = continue_tokens.encode(Position(page_token, found.last, start.shown + len(found.rows)), question)
+            break
+        page_token, after = page.metadata.continue_token, ""
+        if not page_token or len(found.rows) >= query.limit:
+            if page_token:
+                next_token = continue_tokens.encode(Position(page_token, "", start.shown + len(found.rows)), question)
+            break
+    total = _total(start, found, next_token, remaining, filtered=bool(query.filters))
+    note = f"{found.malformed} objects could not be read and are left out" if found.malformed else ""
+    envelope = live(api.context, query.kind.name, now=now, shown=len(found.rows), total=total, more=bool(next_token), note=note)
+    return LiveList(found.rows, envelope, next_token, found.malformed)
+
+
+async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, size: int) -> Any:
+    where = f" in namespace {query.namespace}" if query.namespace else ""
+    doing = f"list {query.kind.name}{where}"
+    parameters: list[tuple[str, str | int]] = [("limit", size)]
+    if selector:
+        parameters.append(("labelSelector", selector))
+    if token:
+        parameters.append(("continue", token))
+    try:
+        answer = await api.get(query.kind.api_path(query.namespace), doing=doing, query=parameters)
+    except Expired as error:
+        raise Expired(
+            f"cannot {doing}: the continue token is older than the API server keeps (about 5 minutes); "
+            "list again from the start, without continue_token",
+            status=410,
+            reason=error.reason,
+        ) from None
+    return decode_page(answer.body, doing)
+
+
+def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Redactor, found: _Found) -> int:
+    """Add rows until the limit is reached; says how many items of the page were looked at."""
+    skip_to = after.encode()
+    with collector_paused():
+        for index, raw in enumerate(items):
+            if len(found.rows) >= query.limit:
+                return index
+            obj = decode_object(raw)
+            metadata = obj.get("metadata") or {}
+            key = sort_key(metadata.get("namespace"), str(metadata.get("name") or ""))
+            if after and key <= skip_to:
+                continue
+            found.last = key.decode()
+            record = _record(query.kind, obj, redactor)
+            if record is None:
+                found.malformed += 1
+            elif query.accepts(record):
+                found.rows.append(row(query.kind, record))
+    return len(items)
+
+
+def _record(kind: Kind, obj: dict[str, Any], redactor: Redactor) -> Record | None:
+    """Redacted first, read second: no filter ever sees a secret."""
+    try:
+        return kind.read(redactor.redact_object(obj))
+    except _UNREADABLE:
+        return None
+
+
+def _total(start: Position, found: _Found, next_token: str, remaining: int | None, *, filtered: bool) -> int | None:
+    seen = start.shown + len(found.rows)
+    if not next_token:
+        return seen
+    if filtered or remaining is None or found.malformed:
+        return None
+    return seen + remaining

@@ -1,0 +1,46 @@
+"""Names as they may appear in an API path. Paths are built from names that passed here, and from nothing else.
+
+Rules: k8s.io/apimachinery pkg/util/validation (RFC 1123 labels and subdomains) and pkg/api/validation/path (path segments).
+"""
+
+from __future__ import annotations
+
+import re
+
+from configuration.errors import InvalidArguments
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_SEGMENT = re.compile(r"[A-Za-z0-9._:@+~-]{1,253}\Z")
+_SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")
+
+
+def namespace_name(text: str) -> str:
+    """A namespace (RFC 1123 label). Raises InvalidArguments."""
+    return _checked(text, _LABEL, "namespace", "at most 63 lower-case letters, digits and '-', e.g. kube-system")
+
+
+def object_name(text: str) -> str:
+    """The name of an object that exists (path segment: RBAC names hold ':'). Raises InvalidArguments."""
+    if text in (".", "..") or text.startswith("-"):
+        raise InvalidArguments(f"name {_shown(text)} is not a Kubernetes name; expected e.g. web-5d9c7b-x2x4z")
+    return _checked(text, _SEGMENT, "name", "letters, digits, '-', '.', '_' and ':', no '/' and no '%'")
+
+
+def new_object_name(text: str) -> str:
+    """The name of an object to be created (RFC 1123 subdomain). Raises InvalidArguments."""
+    return _checked(text, _SUBDOMAIN, "name", "lower-case letters, digits, '-' and '.', e.g. web-frontend")
+
+
+def container_name(text: str) -> str:
+    """A container's name (RFC 1123 label). Raises InvalidArguments."""
+    return _checked(text, _LABEL, "container", "at most 63 lower-case letters, digits and '-'")
+
+
+def _checked(text: str, rule: re.Pattern[str], what: str, expected: str) -> str:
+    if rule.match(text) is None:
+        raise InvalidArguments(f"{what} {_shown(text)} is not a Kubernetes name; expected {expected}")
+    return text
+
+
+def _shown(text: str) -> str:
+    return ascii(text[:60])

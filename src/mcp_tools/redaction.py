@@ -1,0 +1,246 @@
+"""The one choke point: every object and every text passes here before anything filters, shows or stores it.
+
+By structure: Secret data, copies of applied manifests, literal env values, values under secret names, binary data.
+By shape, in every remaining string: tokens, keys, URLs with user info (secret_text.py). Remembered strings make the second
+part cheap: most strings of a page occur in many objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from mcp_tools import secret_text
+from mcp_tools.redaction_marks import MARK, MARK_START, Marker, contains_mark
+from mcp_tools.secret_names import is_flag_of_secret, is_harmless, is_safe_literal, is_secret_name, numbers_are_secret
+
+__all__ = ["MARK", "REDACTOR_VERSION", "Redactor", "contains_mark"]
+
+REDACTOR_VERSION = "1"
+"""Raised when a rule changes: stored objects are then listed and redacted anew."""
+
+_APPLIED_COPY = re.compile(r"(?:last-(?:applied|handled)(?:-configuration)?|(?:^|/)applied|(?:^|/)original(?:-diff\w*)?)$")
+"""Annotations that hold a copy of the manifest, sometimes compressed. They are dropped for a mark, not redacted inside:
+the object itself is there and redacted, a copy can be cut off or packed, and the mark still shows that it changed."""
+_PACKED = ("H4sI", "UEsD")  # base64 of gzip and of zip
+_ORDINARY = re.compile(
+    r"(?!xox|xapp|gl|sk|dapi|hv|key-|lin|dp)[a-z0-9.-]{0,63}"  # names, uids, versions, addresses
+    r"|\d{4}-\d\d-\d\dT[\d:.]+Z"
+    r"|[a-z0-9-]+://[0-9a-f]{64}"  # container ids
+    r"|[a-z0-9./:_-]+@sha256:[0-9a-f]{64}"
+)
+_REMEMBERED = 20_000
+_REMEMBERED_LENGTH = 400
+_JSON_TEXT = 1_000_000
+_LITERAL_LISTS = frozenset({"env", "envs", "extraEnv", "extraEnvs", "environment", "extraEnvVars", "envVars"})
+_STRUCTURAL = frozenset({"key", "kind", "apiVersion", "apiGroup", "namespace", "name", "operator", "effect", "user", "username"})
+_COLLECTIONS = re.compile(r"secret|credential|password|token|apikey", re.IGNORECASE)
+_NUMBERS = (int, float)
+_SHAPES_ONLY = frozenset({"labels", "matchLabels", "nodeSelector", "selector"})
+
+
+class Redactor:
+    """Pure but for its memory. One instance serves one process; the key decides the fingerprints."""
+
+    def __init__(self, key: bytes) -> None:
+        self._marker = Marker(key)
+        self._clean: set[str] = set()
+        self._plain_names: set[str] = set()
+
+    @property
+    def version(self) -> str:
+        """Version of the rules."""
+        return REDACTOR_VERSION
+
+    @property
+    def key_id(self) -> str:
+        """Names the key; fingerprints of different keys must not be compared."""
+        return self._marker.key_id
+
+    def redact_object(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Redact one API object, or a list of them, in place, and give it back."""
+        items = obj.get("items")
+        if isinstance(items, list) and str(obj.get("kind", "")).endswith("List"):
+            if obj["kind"] == "SecretList":
+                for item in items:
+                    self._secret(item)
+        elif obj.get("kind") == "Secret":
+            self._secret(obj)
+        self._mapping(obj)
+        return obj
+
+    def redact_text(self, text: str) -> str:
+        """Free text: logs, messages, errors. Best effort (secret_text.py)."""
+        return secret_text.redact_text(text, self._marker.mark)
+
+    # --- structure ---
+
+    def _secret(self, obj: Any) -> None:
+        if not isinstance(obj, dict):
+            return
+        for field in ("data", "stringData"):
+            values = obj.get(field)
+            if isinstance(values, dict):
+                for key, value in values.items():
+                    values[key] = self._secret_value(value, encoded=field == "data")
+            elif values is not None:
+                obj[field] = self._marker.mark(_text_of(values))
+
+    def _secret_value(self, value: Any, *, encoded: bool) -> str:
+        text = _text_of(value)
+        if encoded and not MARK.fullmatch(text):
+            try:
+                return self._marker.mark_bytes(base64.b64decode(text, validate=True))
+            except (binascii.Error, ValueError):
+                pass
+        return self._marker.mark(text)
+
+    def _mapping(self, mapping: dict[str, Any], rule: Callable[[str, str], str] | None = None) -> None:
+        """Redact the values of a mapping in place. `rule` replaces the default treatment of its strings."""
+        clean, plain_names = self._clean, self._plain_names
+        for key, value in mapping.items():
+            type_ = type(value)
+            if type_ is str:
+                if rule is not None:
+                    mapping[key] = rule(key, value)
+                elif key in plain_names:
+                    if value not in clean:
+                        mapping[key] = self._string(value)
+                else:
+                    mapping[key] = self._named(key, value)
+            elif type_ is dict:
+                if value:
+                    self._nested(key, value)
+            elif type_ is list:
+                if value:
+                    self._list(key, value)
+            elif type_ in _NUMBERS and key not in plain_names and is_secret_name(key) and numbers_are_secret(key):
+                mapping[key] = self._marker.mark(str(value))
+        if "value" in mapping:
+            self._name_and_value(mapping)
+
+    def _nested(self, key: str, value: dict[str, Any]) -> None:
+        if key == "annotations":
+            self._mapping(value, self._annotation)
+        elif key in _SHAPES_ONLY:
+            self._mapping(value, self._shape_only)
+        elif key == "binaryData":
+            self._mapping(value, self._opaque)
+        elif key in _LITERAL_LISTS:
+            self._mapping(value, self._literal)
+        elif value.get("kind") == "Secret" and ("data" in value or "stringData" in value):
+            self.redact_object(value)
+        elif self._is_collection(key):
+            self._mapping(value, self._member)
+        else:
+            self._mapping(value)
+
+    def _list(self, key: str, values: list[Any]) -> None:
+        secret = self._is_collection(key)
+        literal = key in _LITERAL_LISTS
+        after_flag = False
+        for index, value in enumerate(values):
+            type_ = type(value)
+            if type_ is dict:
+                if literal and type(value.get("value")) is str:
+                    value["value"] = self._literal(str(value.get("name") or ""), value["value"])
+                if value.get("kind") == "Secret" and ("data" in value or "stringData" in value):
+                    self.redact_object(value)
+                else:
+                    self._mapping(value, self._member if secret else None)
+            elif type_ is str:
+                if after_flag and not value.startswith("-"):
+                    values[index] = self._marker.mark(value)
+                    after_flag = False
+                    continue
+                after_flag = value[:1] == "-" and is_flag_of_secret(value)
+                if literal and "=" in value:
+                    values[index] = self._assignment(value)
+                elif secret:
+                    values[index] = self._named(key, value)
+                elif value not in self._clean:
+                    values[index] = self._string(value)
+            elif type_ is list and value:
+                self._list(key, value)
+
+    def _is_collection(self, key: str) -> bool:
+        """A mapping or list whose members are secrets themselves: `credentials: {…}`, `tokens: […]`."""
+        return key not in self._plain_names and is_secret_name(key) and _COLLECTIONS.search(key) is not None
+
+    def _name_and_value(self, mapping: dict[str, Any]) -> None:
+        """`{name: DB_PASSWORD, value: …}`, whatever it is called above it."""
+        value, name = mapping["value"], mapping.get("name", mapping.get("key"))
+        if type(value) is str and type(name) is str and MARK_START not in value:
+            mapping["value"] = self._named(name, value)
+
+    # --- strings ---
+
+    def _named(self, key: str, value: str) -> str:
+        if not is_secret_name(key):
+            if len(self._plain_names) < _REMEMBERED:
+                self._plain_names.add(key)
+            return value if value in self._clean else self._string(value)
+        return value if is_harmless(key, value) or MARK_START in value else self._marker.mark(value)
+
+    def _member(self, key: str, value: str) -> str:
+        """A string inside `credentials: {…}`: secret, unless it only names something."""
+        if key in _STRUCTURAL or is_harmless("password", value) or not (is_secret_name(key) or is_secret_name(f"password {key}")):
+            return self._shape_only(key, value)
+        return value if MARK_START in value else self._marker.mark(value)
+
+    def _literal(self, name: str, value: str) -> str:
+        """A literal environment value: only safe shapes stay readable, and under a secret name not even numbers."""
+        if is_harmless(name, value) if is_secret_name(name) else is_safe_literal(value):
+            return value
+        return value if MARK.fullmatch(value) else self._marker.mark(value)
+
+    def _assignment(self, text: str) -> str:
+        name, _, value = text.partition("=")
+        return f"{name}={self._literal(name, value)}"
+
+    def _opaque(self, _key: str, value: str) -> str:
+        return value if MARK.fullmatch(value) else self._secret_value(value, encoded=True)
+
+    def _annotation(self, key: str, value: str) -> str:
+        if _APPLIED_COPY.search(key) or value.startswith(_PACKED):
+            return value if MARK.fullmatch(value) else self._marker.mark(value)
+        return self._named(key, value)
+
+    def _shape_only(self, _key: str, value: str) -> str:
+        return value if value in self._clean else self._string(value)
+
+    def _string(self, value: str) -> str:
+        """Any other string: JSON inside is redacted as JSON, the rest as text. Clean ones are remembered."""
+        if _ORDINARY.fullmatch(value):
+            return value
+        is_json = value[:1] in ("{", "[") and len(value) <= _JSON_TEXT
+        redacted = self._json_text(value) if is_json else self.redact_text(value)
+        if redacted == value and len(value) <= _REMEMBERED_LENGTH:
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean.add(value)
+        return redacted
+
+    def _json_text(self, value: str) -> str:
+        try:
+            content = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return self.redact_text(value)
+        if isinstance(content, dict) and "apiVersion" in content and ("kind" in content or "metadata" in content):
+            return self._marker.mark(value)  # one more copy of a manifest
+        before = orjson.dumps(content)
+        if isinstance(content, dict):
+            self._mapping(content)
+        else:
+            self._list("", content)
+        after = orjson.dumps(content)
+        return value if after == before else after.decode()
+
+
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

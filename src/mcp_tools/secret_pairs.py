@@ -1,0 +1,86 @@
+"""Values in text that follow a name which says that they are secret: `password: x`, `"apiKey": "x"`, `TOKEN=x`, YAML blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mcp_tools.redaction_marks import MARK_START
+from mcp_tools.secret_names import is_harmless, is_secret_name
+
+_NAME = re.compile(
+    r"([\w.$/-]++)"  # the name, also a path of names
+    r"(?:\\*[\"'`\]]{0,2}[ \t]*(?:=>|:=|==?|:)[ \t]*|[ \t]+is(?:[ \t]+set[ \t]+to)?[ \t]+(?:now[ \t]+)?)"
+)
+_NAME_AND_VALUE = re.compile(
+    r"\b(?:name|key)\\*[\"']?[ \t]*[:=][ \t]*\\*[\"']?([\w.-]+)\\*[\"']?[ \t]*(?:,|\\n|\n)?\s*"
+    r"\\*[\"']?value\\*[\"']?[ \t]*[:=][ \t]*",
+    re.IGNORECASE,
+)
+_SCHEME = re.compile(r"(?:[bB]earer|[bB]asic|[tT]oken|[dD]igest|[aA]pi[kK]ey|Bot|SSWS)[ \t]+(?=\S)")
+_BLOCK = re.compile(r"[|>][-+0-9]{0,3}[ \t]*\n[ \t]*(?P<block>[^\n]*(?:\n[ \t]+[^\n]*|\n(?=[ \t]*\n[ \t]))*)")
+_PLAIN_QUOTED = re.compile(r"\"(?P<double>(?:[^\"\\]|\\[\s\S])*)\"|'(?P<single>(?:[^']|'')*)'|`(?P<tick>[^`\n]*)`")
+_ESCAPED_QUOTED = re.compile(r"(?P<slashes>\\+)\"(?P<double>[\s\S]*?)(?<!\\)(?P=slashes)\"")
+_LIST = re.compile(r"\[(?P<list>[^\[\]{}\n]*)\]")
+_REST_OF_LINE = re.compile(r"(?P<rest>[^\n]*?)(?=[ \t]*(?:\n|\r|\Z|[ \t]#[^\n]*(?:\n|\Z)))")
+_BARE = re.compile(r"(?P<bare>[^\s\"'`<>,;&|)}\]\\]+)")
+_LINE_START = re.compile(r"[ \t]*(?:(?:-|export|set|SET|ENV|ARG|\$env:)[ \t]+)*[\"']?\Z")
+_WHOLE_LINE_NAMES = re.compile(r"cookie|authorization", re.IGNORECASE)
+_NO_VALUES = frozenset(
+    {"not", "missing", "required", "invalid", "empty", "wrong", "incorrect", "expired", "too", "set", "unset", "a", "an", "the",
+     "no", "in", "being", "used", "valid", "stored", "optional", "mandatory", "deprecated", "now", "about", "ok", "read"}
+)  # fmt: skip
+
+
+def mark_named_values(text: str, mark: Callable[[str], str]) -> str:
+    """Replace each value whose name is a secret one. Names and everything else stay as they are."""
+    if "alue" in text or "ALUE" in text:
+        text = _replace(text, mark, _NAME_AND_VALUE)
+    return _replace(text, mark, _NAME)
+
+
+def _replace(text: str, mark: Callable[[str], str], names: re.Pattern[str]) -> str:
+    parts: list[str] = []
+    kept = position = 0
+    while found := names.search(text, position):
+        position = found.end()
+        name = found[1]
+        if not is_secret_name(name):
+            continue
+        span = _value_span(text, found)
+        if span is None:
+            continue
+        start, end = span
+        value = text[start:end]
+        position = max(end, position)
+        if MARK_START in value or is_harmless(name, value):
+            continue
+        parts += [text[kept:start], mark(value)]
+        kept = end
+    return "".join(parts) + text[kept:] if parts else text
+
+
+def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
+    """Where the value after a name begins and ends; None when there is none on this line."""
+    start = found.end()
+    if scheme := _SCHEME.match(text, start):
+        start = scheme.end()
+    for pattern, group in ((_BLOCK, "block"), (_ESCAPED_QUOTED, "double"), (_LIST, "list")):
+        if value := pattern.match(text, start):
+            return value.span(group)
+    if value := _PLAIN_QUOTED.match(text, start):
+        return value.span(str(value.lastgroup))
+    sentence = " is " in found[0] or "\tis" in found[0]
+    if not sentence and (_begins_line(text, found.start()) or _WHOLE_LINE_NAMES.search(found[1])):
+        rest = _REST_OF_LINE.match(text, start)
+        if rest and rest["rest"] and rest["rest"][0] not in "{[\"'" and text[found.start() - 1 : found.start()] not in ('"', "'"):
+            return rest.span("rest")
+    bare = _BARE.match(text, start)
+    if bare is None or (sentence and bare["bare"].rstrip(".:!").lower() in _NO_VALUES):
+        return None
+    return bare.span("bare")
+
+
+def _begins_line(text: str, position: int) -> bool:
+    line = text.rfind("\n", 0, position) + 1
+    return position - line < 80 and _LINE_START.match(text, line, position) is not None

@@ -1,0 +1,40 @@
+"""Settings of everything that talks to a cluster: which MCP server, which contexts, which redaction key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from configuration.sources import ProcessSettings
+
+ALL_CONTEXTS = "*"
+
+
+class McpSettings(ProcessSettings):
+    """Mixed into the settings of the scanner and the agent; the server's own settings are a part of it."""
+
+    paths: ClassVar[frozenset[str]] = frozenset({"redaction_key_file"})
+
+    mcp_server_url: str = Field(
+        "stdio://",
+        description="MCP server to talk to: `stdio://` is our own, `stdio:///path/to/server` another one, or an http(s) address",
+    )
+    mcp_server_type: Literal["stdio", "http", "streamable-http"] = Field("stdio", description="Transport of that server")
+    mcp_server_name: str = Field(
+        "k8s-mcp", min_length=1, max_length=64, description="Name of that server in logs and in the names of its tools"
+    )
+    k8s_contexts: str = Field(
+        "", description="Kubeconfig contexts to use, comma-separated; empty: the current context; `*`: all of them"
+    )
+    redaction_key_file: Path | None = Field(
+        None,
+        description="File with the key of the redaction fingerprints (mode 0600, created when missing); "
+        "empty: `redaction.key` in the state directory",
+    )
+
+
+def context_names(k8s_contexts: str) -> tuple[str, ...]:
+    """`K8S_CONTEXTS` as names; () for the current context; ("*",) for all."""
+    return tuple(dict.fromkeys(name for name in (part.strip() for part in k8s_contexts.split(",")) if name))

@@ -1,0 +1,73 @@
+"""The server's process over stdio: started by a client, ends when its stdin closes or on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+from mcp.server.stdio import stdio_server
+
+from mcp_tools.k8s_api import Clusters
+from mcp_tools.redaction import Redactor
+from mcp_tools.redaction_key import read_or_create_key
+from mcp_tools.server import ServerPolicy, ToolGate, build_server, package_version
+from mcp_tools.settings import McpSettings, context_names
+from mcp_tools.tool_declaration import ToolContext
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 2.0
+
+
+def serve_stdio(settings: McpSettings, *, read_only: bool) -> None:
+    """Run until the client goes away. Raises ConfigurationError when the redaction key cannot be used."""
+    redactor = Redactor(read_or_create_key(settings.redaction_key_file))
+    clusters = Clusters(dict(os.environ), allowed=context_names(settings.k8s_contexts), version=package_version())
+    gate = ToolGate(ToolContext(clusters, redactor), ServerPolicy(read_only=read_only))
+    log.debug("serving %d tools over stdio", len(gate.listed()))
+    asyncio.run(_serve(gate))
+    # the SDK reads stdin in a thread that cannot be interrupted: leave without waiting for it
+    logging.shutdown()
+    _remove_temporary_files()
+    os._exit(0)
+
+
+async def _serve(gate: ToolGate) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(_serve_streams(gate))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        log.info("stopping on a signal")
+        serving.cancel()
+        await asyncio.wait({serving}, timeout=STOP_SECONDS)
+        await asyncio.wait({asyncio.create_task(gate.tools.clusters.close())}, timeout=STOP_SECONDS)
+        _finish()
+    stopping.cancel()
+    serving.result()
+
+
+async def _serve_streams(gate: ToolGate) -> None:
+    server = build_server(gate)
+    async with stdio_server() as (read_stream, write_stream):
+        await server.run(read_stream, write_stream, server.create_initialization_options())
+
+
+def _finish() -> None:
+    logging.shutdown()
+    _remove_temporary_files()
+    os._exit(0)
+
+
+def _remove_temporary_files() -> None:
+    """The kubernetes package writes client keys to temporary files and removes them at exit, which os._exit skips."""
+    import sys
+
+    kube_config = sys.modules.get("kubernetes.aio.config.kube_config")
+    if kube_config is not None:
+        kube_config._cleanup_temp_files()

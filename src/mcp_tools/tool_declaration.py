@@ -1,0 +1,129 @@
+"""A tool: its name, words, argument schema, output schema, hints, and the function that does it.
+
+Arguments are declared as JSON Schema properties and checked in one place (tool_server.py), strictly: nothing is coerced,
+nothing unknown is accepted. The function gets them as keyword arguments, with defaults filled in.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mcp_tools.k8s_api import Clusters
+from mcp_tools.redaction import Redactor
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a tool works with."""
+
+    clusters: Clusters
+    redactor: Redactor
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """`text` is what a client without structured content shows; `structured` fits the tool's output schema."""
+
+    text: str
+    structured: dict[str, Any] | None = None
+
+
+class ToolFunction(Protocol):
+    """The body of a tool."""
+
+    def __call__(self, tools: ToolContext, **arguments: Any) -> Awaitable[ToolAnswer]: ...
+
+
+@dataclass(frozen=True)
+class ToolDeclaration:
+    """See `tool`."""
+
+    name: str
+    title: str
+    description: str
+    arguments: Mapping[str, Schema]
+    required: tuple[str, ...]
+    output: Schema | None
+    run: ToolFunction
+    read_only: bool = True
+    destructive: bool = False
+    idempotent: bool = True
+    bulk: bool = False
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments."""
+        schema: dict[str, Any] = {"type": "object", "properties": dict(self.arguments), "additionalProperties": False}
+        return schema | ({"required": list(self.required)} if self.required else {})
+
+
+def tool(
+    name: str,
+    *,
+    title: str,
+    arguments: Mapping[str, Schema],
+    output: Schema | None,
+    read_only: bool = True,
+    destructive: bool = False,
+    idempotent: bool = True,
+    bulk: bool = False,
+) -> Callable[[Callable[..., Awaitable[ToolAnswer]]], ToolDeclaration]:
+    """Declare the decorated function as a tool. Its docstring is the description, its signature says what is required.
+
+    `arguments` maps each keyword argument to its schema; a mismatch between the two is an error at import.
+    """
+
+    def declare(function: Callable[..., Awaitable[ToolAnswer]]) -> ToolDeclaration:
+        parameters = {key: value for key, value in inspect.signature(function).parameters.items() if key != "tools"}
+        variable = any(value.kind is inspect.Parameter.VAR_KEYWORD for value in parameters.values())
+        named = {key: value for key, value in parameters.items() if value.kind is inspect.Parameter.KEYWORD_ONLY}
+        if not variable and set(named) != set(arguments):
+            raise TypeError(f"{name}: schema and signature differ in {sorted(set(named) ^ set(arguments))}")
+        required = tuple(key for key, value in named.items() if value.default is inspect.Parameter.empty)
+        return ToolDeclaration(
+            name=name,
+            title=title,
+            description=inspect.cleandoc(function.__doc__ or ""),
+            arguments=arguments,
+            required=required,
+            output=output,
+            run=function,
+            read_only=read_only,
+            destructive=destructive,
+            idempotent=idempotent,
+            bulk=bulk,
+        )
+
+    return declare
+
+
+def text(description: str, *, max_length: int = 253, default: str | None = None, choices: tuple[str, ...] = ()) -> Schema:
+    """A string argument."""
+    schema: dict[str, Any] = {"type": "string", "description": description}
+    if choices:
+        schema["enum"] = list(choices)
+    else:
+        schema["maxLength"] = max_length
+    return schema | ({"default": default} if default is not None else {})
+
+
+def integer(description: str, *, minimum: int, maximum: int, default: int | None = None) -> Schema:
+    """A whole number, bounded."""
+    schema = {"type": "integer", "description": description, "minimum": minimum, "maximum": maximum}
+    return schema | ({"default": default} if default is not None else {})
+
+
+def boolean(description: str, *, default: bool | None = None) -> Schema:
+    """True or false."""
+    return {"type": "boolean", "description": description} | ({"default": default} if default is not None else {})
+
+
+CONTEXT = text("Kubeconfig context (cluster); empty: the current one. k8s_list_contexts names them.", default="")
+NAMESPACE_FILTER = text("Only this namespace; empty: all namespaces.", max_length=63, default="")
