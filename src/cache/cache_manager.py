@@ -113,15 +113,17 @@ class CacheManager:
             with transaction(self._engine, self.path) as connection:
                 connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
-    def stage(self, cluster: str, kind: Kind, *, scope: str = WHOLE_CLUSTER, redaction: str = "") -> Staging:
-        """Begin a scan of one kind; call it just before the first page is asked for, since the data counts as of now.
+    def stage(
+        self, cluster: str, kind: Kind, *, scope: str = WHOLE_CLUSTER, redaction: str = "", started_at: float | None = None
+    ) -> Staging:
+        """Begin a scan of one kind. The data counts as of `started_at`: when the first page was asked for, by default now.
 
         `scope` limits it to a namespace. `redaction` identifies redactor version and key: when it differs from what is
         stored, every row is written again, and redacted values do not count as changes.
         """
         with self._errors():
             self._ensure_kind(kind)
-            scan = self._scan_scope(cluster, kind, scope, redaction)
+            scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             connection = connect_writer(self.path)
             swap = Swap(connection, scan, self._write, self._clock)
             return Staging(connection, scan, swap, self._errors)
@@ -238,8 +240,7 @@ class CacheManager:
             ensure_kind_tables(connection, [kind])
             self._kinds[kind.name] = kind
 
-    def _scan_scope(self, cluster: str, kind: Kind, scope: str, redaction: str) -> ScanScope:
-        started_at = int(self._clock())
+    def _scan_scope(self, cluster: str, kind: Kind, scope: str, redaction: str, started_at: int) -> ScanScope:
         model = CacheMetadata
         stored = select(model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
             model.cluster == cluster, model.kind == kind.name, model.scope == scope
