@@ -1,0 +1,32 @@
+"""K8S_CONTEXTS, resolved to the names of contexts that exist."""
+
+from __future__ import annotations
+
+from configuration.errors import ConfigurationError, ToolError
+from mcp_tools.settings import ALL_CONTEXTS, context_names
+from mcp_tools.tool_loader import ToolLoader
+
+
+async def chosen_contexts(loader: ToolLoader, k8s_contexts: str) -> tuple[str, ...]:
+    """The contexts to scan: the current one, those named, or all (`*`), in the kubeconfig's order.
+
+    Raises ConfigurationError with the names that exist.
+    """
+    answer = (await loader.call("k8s_list_contexts", {})).structured
+    if answer is None:
+        raise ToolError("k8s_list_contexts answered without structured content; is MCP_SERVER_URL a k8s-mcp server?")
+    known = {str(entry["name"]): bool(entry.get("current")) for entry in answer["contexts"]}
+    names = context_names(k8s_contexts)
+    if not known:
+        raise ConfigurationError("the kubeconfig names no context; set KUBECONFIG to a file that does")
+    if names == (ALL_CONTEXTS,):
+        return tuple(known)
+    if not names:
+        current = tuple(name for name, is_current in known.items() if is_current)
+        if not current:
+            raise ConfigurationError(f"the kubeconfig has no current context; choose one of {', '.join(known)} with --context")
+        return current
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError(f"context {', '.join(map(repr, unknown))} does not exist; known: {', '.join(known)}")
+    return names

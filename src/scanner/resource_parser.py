@@ -1,0 +1,118 @@
+"""One exported page of objects into records and manifests: the only place where raw API objects are looked at.
+
+A page is one JSON document (tool `k8s_export_page`) of redacted objects. Its objects are cut out as bytes first, so that
+each one's manifest is what arrived, not re-encoded, and so that one bad object costs only itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from cache.staging import Staged
+from configuration.errors import ToolError
+from kinds.kind import Kind
+from mcp_tools.collector_pause import collector_paused
+from scanner.storable_check import StorableCheck
+
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError)
+"""What Kind.read raises on an object that it cannot read, and what decoding one raises."""
+
+
+class _Page(msgspec.Struct, gc=False):
+    resource_version: str
+    objects: list[msgspec.Raw]
+    continue_token: str = msgspec.field(name="continue", default="")
+    remaining: int | None = None
+    redactor_version: str | int = ""
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageEnvelope:
+    """A page whose objects have not been decoded yet. `remaining`: objects after this page, when the API server knows."""
+
+    resource_version: str
+    continue_token: str
+    remaining: int | None
+    redaction: str
+    """Version of the redaction rules and id of the key, as `version/key`."""
+    objects: list[msgspec.Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """An object that was set aside: its name when it could be read, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name or '(no name)'}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPage:
+    """What one page gave, and how long that took."""
+
+    staged: list[Staged]
+    malformed: list[Malformed]
+    seconds: float
+
+
+def open_page(text: str) -> PageEnvelope:
+    """Cut a page into its objects without decoding them. Raises ToolError when it is no page at all."""
+    try:
+        page = _decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ToolError(f"k8s_export_page answered with something that is no page of objects: {error}") from error
+    redaction = f"{page.redactor_version}/{page.key_id}"
+    return PageEnvelope(page.resource_version, page.continue_token, page.remaining, redaction, page.objects)
+
+
+def parse_objects(objects: Iterable[msgspec.Raw], kind: Kind, *, clock: Callable[[], float] = time.perf_counter) -> ParsedPage:
+    """Read the objects of a page. Objects that cannot be read are set aside; nothing here stops a scan."""
+    started = clock()
+    staged: list[Staged] = []
+    malformed: list[Malformed] = []
+    check = StorableCheck(kind)
+    with collector_paused():
+        for raw in objects:
+            _read_one(raw, kind, check, staged, malformed)
+    return ParsedPage(staged, malformed, clock() - started)
+
+
+def _read_one(raw: msgspec.Raw, kind: Kind, check: StorableCheck, staged: list[Staged], malformed: list[Malformed]) -> None:
+    obj: object = None
+    try:
+        obj = msgspec.json.decode(raw)
+        if not isinstance(obj, dict):
+            raise TypeError(f"not a JSON object but a {type(obj).__name__}")
+        record = kind.read(obj)
+        if complaint := check.complaint(record):
+            raise ValueError(complaint)
+    except _UNREADABLE as error:
+        malformed.append(Malformed(_name_of(obj), _reason(error)))
+    else:
+        staged.append(Staged(record, bytes(raw)))
+
+
+def _name_of(obj: object) -> str:
+    """`namespace/name` as far as they are there."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    if not isinstance(metadata, dict):
+        return ""
+    parts = [metadata.get("namespace"), metadata.get("name")]
+    return "/".join(part[:253] for part in parts if isinstance(part, str))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"field {error.args[0]!r} is missing" if error.args else "a field is missing"
+    return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+_decoder = msgspec.json.Decoder(_Page)

@@ -1,0 +1,42 @@
+"""When a (cluster, kind) that failed may be tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+FIRST_SECONDS = 15.0
+LONGEST_SECONDS = 600.0
+NOT_PERMITTED_SECONDS = 1800.0
+"""RBAC changes rarely: a refused kind is asked for again this often at most."""
+
+
+@dataclass(slots=True)
+class _State:
+    failures: int
+    not_before: float
+
+
+class RetryDelays:
+    """Exponential back-off with jitter, per key: 15, 30, 60 … 600 s, each shortened by up to a half."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._states: dict[Hashable, _State] = {}
+
+    def may_try(self, key: Hashable, now: float) -> bool:
+        """True unless the key failed too recently."""
+        state = self._states.get(key)
+        return state is None or now >= state.not_before
+
+    def failed(self, key: Hashable, now: float, *, permitted: bool = True) -> None:
+        """Put the next try off; `permitted` False when the API server said 403."""
+        failures = self._states[key].failures + 1 if key in self._states else 1
+        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** (failures - 1)) if permitted else NOT_PERMITTED_SECONDS
+        self._states[key] = _State(failures, now + seconds * (0.5 + self._jitter() / 2))
+
+    def succeeded(self, key: Hashable) -> int:
+        """Forget the failures; how many in a row there were."""
+        state = self._states.pop(key, None)
+        return state.failures if state else 0

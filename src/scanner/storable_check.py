@@ -1,0 +1,64 @@
+"""Whether a record holds what its columns declare.
+
+The API server validates types, simulations and other people's servers may not; a value of the wrong type would stop the
+statement that stores it, and with it the whole kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from kinds.kind import Column, ColumnType, Kind
+from kinds.record import Record
+
+_ACCEPTED: dict[ColumnType, tuple[type, ...]] = {
+    "text": (str,),
+    "integer": (int,),
+    "real": (float, int),
+    "boolean": (bool,),
+    "time": (int,),
+}
+
+
+class StorableCheck:
+    """Made once for a page; `complaint` costs a few microseconds an object."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._columns = _checked(kind.columns)
+        self._sides = [(side.name, attrgetter(side.attribute), _checked(side.columns)) for side in kind.side_tables]
+
+    def complaint(self, record: Record) -> str:
+        """What is wrong, with the column's name; "" when all is well."""
+        found = _complaint(self._columns, record)
+        if found:
+            return found
+        for name, rows, columns in self._sides:
+            for row in rows(record):
+                if found := _complaint(columns, row):
+                    return f"{name}: {found}"
+        return ""
+
+
+_Checked = tuple[Callable[[Any], tuple[Any, ...]], tuple[frozenset[type], ...], tuple[str, ...]]
+
+
+def _checked(columns: Sequence[Column]) -> _Checked:
+    return _compiled(tuple((column.name, column.type, column.nullable) for column in columns if column.type != "json"))
+
+
+@cache
+def _compiled(columns: tuple[tuple[str, ColumnType, bool], ...]) -> _Checked:
+    names = tuple(name for name, _, _ in columns)
+    accepted = tuple(frozenset(_ACCEPTED[type_]) | ({type(None)} if nullable else set()) for _, type_, nullable in columns)
+    return attrgetter(*names), accepted, names
+
+
+def _complaint(checked: _Checked, row: object) -> str:
+    read, accepted, names = checked
+    for value, types, name in zip(read(row), accepted, names, strict=True):
+        if type(value) not in types:
+            return f"{name} is {type(value).__name__}, which its column cannot hold"
+    return ""
