@@ -1,0 +1,43 @@
+"""The question before a change: what the dry run foresees, then y/N, and No unless somebody types yes."""
+
+from __future__ import annotations
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.input import Input
+from prompt_toolkit.input.typeahead import clear_typeahead
+from prompt_toolkit.output import Output
+
+from agent.approvals import ApprovalRequest
+from agent.terminal.answer_view import AnswerView
+from agent.terminal.screen import Screen
+
+QUESTION = "Apply this change? [y/N] "
+
+
+class ApprovalDialogue:
+    """Asks at the terminal. `view` is the answer on the screen meanwhile: it holds still while the person reads."""
+
+    def __init__(self, screen: Screen, *, keyboard: Input | None = None, output: Output | None = None) -> None:
+        self.view: AnswerView | None = None
+        self._screen = screen
+        self._keyboard = keyboard
+        self._output = output
+
+    async def ask(self, request: ApprovalRequest) -> str:
+        """What was typed; "" for Enter, Ctrl-C and Ctrl-D."""
+        if self.view is not None:
+            self.view.pause()
+        self._screen.warning(request.describe())
+        try:
+            return await self._answer()
+        finally:
+            if self.view is not None:
+                self.view.resume()
+
+    async def _answer(self) -> str:
+        session: PromptSession[str] = PromptSession(input=self._keyboard, output=self._output)
+        clear_typeahead(session.input)  # keys typed before the question was on the screen do not answer it
+        try:
+            return await session.prompt_async(QUESTION)
+        except (KeyboardInterrupt, EOFError):
+            return ""

@@ -1,0 +1,150 @@
+"""Tables: rows to aligned text that fits the terminal, in cells (a Chinese character takes two)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from agent.terminal.durations import age_of
+from agent.terminal.safe_text import safe_line
+from kinds.kind import Kind
+
+GAP = 2
+FLEXIBLE = 24
+"""A column wider than this may be cut when space is short, down to this many cells."""
+LEAST_WIDTH = 12
+"""Names are cut to this before anything else is."""
+LEAST_COLUMNS = 4
+WIDEST_CELL = 2000
+"""No cell is printed longer than this, however wide the terminal."""
+
+_HEADERS = {"created_at": "AGE", "pod_ip": "IP", "count": "COUNT", "last_seen": "LAST SEEN"}
+_GOOD = frozenset({"Running", "Ready", "Active", "Bound", "Completed", "Succeeded", "Complete", "Normal", "Available"})
+_WAITING = frozenset({"Pending", "ContainerCreating", "Terminating", "PodInitializing", "Warning", "Unknown", "SchedulingGated"})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headers, and cells already safe and in one line. `right` are the columns aligned to the right."""
+
+    headers: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Lines of a table, header first, and the headers of columns that did not fit."""
+
+    lines: tuple[Text, ...]
+    left_out: tuple[str, ...]
+
+
+def kind_grid(kind: Kind, rows: Sequence[Mapping[str, object]], *, now: float, namespace: bool) -> Grid:
+    """The rows of a list tool as `kubectl get -o wide` shows them. `namespace` False leaves that column out."""
+    names = [name for name in kind.list_columns if namespace or name != "namespace"]
+    times = {c.name for c in kind.columns if c.type == "time"}
+    headers = tuple(_HEADERS.get(name, name.upper().replace("_", " ")) for name in names)
+    return Grid(headers, tuple(tuple(_list_cell(row.get(name), name in times, now) for name in names) for row in rows))
+
+
+def sql_grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Grid:
+    """The result of a query: null is NULL, unlike the empty text; numbers are aligned to the right."""
+    right = frozenset(i for i in range(len(columns)) if rows and all(_is_number(row[i]) for row in rows))
+    cells = tuple(tuple("NULL" if value is None else cell(value) for value in row) for row in rows)
+    return Grid(tuple(safe_line(str(column)) for column in columns), cells, right)
+
+
+def cell(value: object) -> str:
+    """One value in one line: JSON for maps and lists, safe text for everything else."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return safe_line(",".join(value))
+    if isinstance(value, Mapping | list | tuple):
+        return safe_line(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    return safe_line(str(value)[:WIDEST_CELL])
+
+
+def _list_cell(value: object, is_time: bool, now: float) -> str:
+    if value is None or value == "" or value == [] or value == {}:
+        return "-"
+    if is_time:
+        return safe_line(age_of(str(value), now))
+    if isinstance(value, Mapping) and all(isinstance(part, str | int) for part in value.values()):
+        return safe_line(",".join(f"{key}={part}" for key, part in value.items()))
+    return cell(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def print_grid(grid: Grid, width: int | None) -> Printed:
+    """Lay the table out in `width` cells; None (a pipe, or `-o wide`) means as wide as it takes.
+
+    When space is short, long columns are cut first, then columns are left out from the right, and names are cut last.
+    """
+    widths = [max(cell_len(text) for text in column) for column in zip(grid.headers, *grid.cells, strict=True)]
+    kept = len(widths) if width is None else _fit(widths, width)
+    lines = [_line(grid.headers[:kept], widths, grid, header=True)]
+    lines += [_line(row[:kept], widths, grid, header=False) for row in grid.cells]
+    return Printed(tuple(lines), grid.headers[kept:])
+
+
+def _fit(widths: list[int], width: int) -> int:
+    """Shrink `widths` in place until they fit; returns how many columns stay."""
+    kept = len(widths)
+    while kept > LEAST_COLUMNS and _needed(widths[:kept], FLEXIBLE) > width:
+        kept -= 1
+    for least in (FLEXIBLE, LEAST_WIDTH, 1):
+        while _needed(widths[:kept]) > width:
+            widest = max(range(kept), key=lambda position: widths[position])
+            if widths[widest] <= least:
+                break
+            widths[widest] -= 1
+    return kept
+
+
+def _needed(widths: Sequence[int], at_most: int = WIDEST_CELL) -> int:
+    return sum(min(width, at_most) for width in widths) + GAP * (len(widths) - 1)
+
+
+def _line(texts: Sequence[str], widths: Sequence[int], grid: Grid, *, header: bool) -> Text:
+    line = Text(no_wrap=True, end="")
+    for position, text in enumerate(texts):
+        last = position == len(texts) - 1
+        shown = cut(text, widths[position])
+        padding = " " * (widths[position] - cell_len(shown))
+        style = "bold" if header else style_of(grid.headers[position], text)
+        if position in grid.right:
+            line.append(padding)
+        line.append(shown, style=style)
+        if not last:
+            line.append(("" if position in grid.right else padding) + " " * GAP)
+    return line
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` cells; what is cut shows as `…`."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+
+
+def style_of(header: str, text: str) -> str:
+    """Colour for the columns that tell healthy from not; "" for everything else."""
+    if header not in ("STATUS", "TYPE") or text == "-":
+        return ""
+    word = text.split(",")[0]
+    if header == "TYPE":
+        return "yellow" if word == "Warning" else ""
+    if word in _GOOD:
+        return "green"
+    return "yellow" if word in _WAITING or (word.startswith("Init:") and word[5:6].isdigit()) else "red"
