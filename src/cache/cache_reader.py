@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Table, func, select
 
 from cache import continue_tokens
 from cache.engine import open_engine, require_readable, transaction
-from cache.freshness import Freshness, combine, envelope
+from cache.freshness import Freshness, combine, envelope, require_scanned
 from cache.freshness_rows import ClusterRow, read_clusters, read_freshness
 from cache.kind_tables import kind_tables
 from cache.list_statements import page_statement, total_statement
 from cache.rows import decode
 from cache.tables import KindTable
-from configuration.errors import InvalidArguments, NeverScanned, NotPermitted
+from configuration.errors import InvalidArguments, NeverScanned
 from kinds.envelope import Envelope
 from kinds.kind import Kind, present
 from kinds.list_query import ListQuery
@@ -125,16 +125,7 @@ class CacheReader:
         freshness = combine(read_freshness(connection, cluster, kind.name), namespace)
         if freshness is not None and freshness.scanned:
             return freshness
-        if freshness is not None and freshness.permitted is False:
-            raise NotPermitted(
-                f"the scanner's credentials may not list {kind.name} of {cluster}: {freshness.last_error}", status=403
-            )
-        if freshness is not None and freshness.last_error:
-            raise NeverScanned(f"no scan of {kind.name} of {cluster} has succeeded yet; the last one: {freshness.last_error}")
-        known = [row.cluster for row in read_clusters(connection)]
-        if cluster not in known:
-            raise NeverScanned(f"cluster {cluster} was never scanned; the cache holds: {', '.join(known) or 'none'}")
-        raise NeverScanned(f"{kind.name} of {cluster} were never scanned; run `scanner scan --kind {kind.name}`")
+        return require_scanned(freshness, cluster, kind.name, [row.cluster for row in read_clusters(connection)])
 
     def _table(self, connection: Connection, cluster: str, kind: Kind) -> Table:
         """The kind's table, when the file has it in the form that this program knows."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+from configuration.errors import NeverScanned, NotPermitted
 from kinds.envelope import Envelope
 
 WHOLE_CLUSTER = ""
@@ -46,6 +47,31 @@ class Freshness:
 
     def is_fresh(self, now: float) -> bool:
         return self.last_full_at is not None and self.expires_at is not None and now < self.expires_at
+
+
+FIELDS = tuple(field.name for field in fields(Freshness))
+"""Columns of `cache_metadata`, in the order that `freshness_from_row` takes."""
+
+
+def freshness_from_row(values: Sequence[object]) -> Freshness:
+    """From stored values; the row is one that this package wrote."""
+    row: dict[str, object] = dict(zip(FIELDS, values, strict=True))
+    row["complete"] = bool(row["complete"])
+    row["permitted"] = None if row["permitted"] is None else bool(row["permitted"])
+    return Freshness(**row)  # type: ignore[arg-type]  # a test compares the table's types with the dataclass
+
+
+def require_scanned(freshness: Freshness | None, cluster: str, kind: str, known_clusters: Sequence[str]) -> Freshness:
+    """Raises NotPermitted or NeverScanned, saying which; "there are none" is neither."""
+    if freshness is not None and freshness.scanned:
+        return freshness
+    if freshness is not None and freshness.permitted is False:
+        raise NotPermitted(f"the scanner's credentials may not list {kind} of {cluster}: {freshness.last_error}", status=403)
+    if freshness is not None and freshness.last_error:
+        raise NeverScanned(f"no scan of {kind} of {cluster} has succeeded yet; the last one: {freshness.last_error}")
+    if cluster not in known_clusters:
+        raise NeverScanned(f"cluster {cluster} was never scanned; the cache holds: {', '.join(known_clusters) or 'no cluster'}")
+    raise NeverScanned(f"{kind} of {cluster} were never scanned; run `scanner scan --kind {kind}`")
 
 
 def combine(rows: Sequence[Freshness], namespace: str | None = None) -> Freshness | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from cache.freshness import Freshness
+from cache.freshness import FIELDS, Freshness, freshness_from_row
 from cache.tables import CacheMetadata, ClusterModel
-
-_FIELDS = tuple(field.name for field in fields(Freshness))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class ClusterRow:
 
 def read_freshness(connection: Connection, cluster: str | None = None, kind: str | None = None) -> list[Freshness]:
     """All scopes, in order of cluster, kind and scope."""
-    statement = select(*(getattr(CacheMetadata, name) for name in _FIELDS)).order_by(
+    statement = select(*(getattr(CacheMetadata, name) for name in FIELDS)).order_by(
         CacheMetadata.cluster, CacheMetadata.kind, CacheMetadata.scope
     )
     if cluster is not None:
@@ -34,14 +32,6 @@ def read_freshness(connection: Connection, cluster: str | None = None, kind: str
     if kind is not None:
         statement = statement.where(CacheMetadata.kind == kind)
     return [freshness_from_row(tuple(row)) for row in connection.execute(statement)]
-
-
-def freshness_from_row(values: tuple[object, ...]) -> Freshness:
-    """From the columns in the order of Freshness's fields."""
-    row: dict[str, object] = dict(zip(_FIELDS, values, strict=True))
-    row["complete"] = bool(row["complete"])
-    row["permitted"] = None if row["permitted"] is None else bool(row["permitted"])
-    return Freshness(**row)  # type: ignore[arg-type]  # the table's types are asserted by the schema test
 
 
 def read_clusters(connection: Connection) -> list[ClusterRow]:

@@ -48,12 +48,23 @@ def request_refresh(
                 (cluster, kind, namespace),
             ).fetchone()
             if waiting:
+                # what was asked for is newer data than of this moment, which `latest_request` answers
+                connection.execute("UPDATE refresh_requests SET requested_at = ? WHERE id = ?", (int(clock()), waiting[0]))
                 return int(waiting[0])
             cursor = connection.execute(
                 "INSERT INTO refresh_requests (cluster, kind, namespace, reason, requested_at) VALUES (?, ?, ?, ?, ?)",
                 (cluster, kind, namespace, reason[:500], int(clock())),
             )
             return int(cursor.lastrowid or 0)
+
+
+def latest_request(path: Path, *, cluster: str, kind: str) -> int | None:
+    """When newer data of a kind than the cache then had was last asked for, served or not; None: never."""
+    with database_errors(path), closing(connect_reader(path)) as connection:
+        row = connection.execute(
+            "SELECT max(requested_at) FROM refresh_requests WHERE cluster = ? AND kind = ?", (cluster, kind)
+        ).fetchone()
+    return row[0] if row else None
 
 
 def is_served(path: Path, request_id: int) -> bool:
