@@ -14,9 +14,8 @@ from configuration.errors import CacheError
 
 if TYPE_CHECKING:
     from cache.cache_reader import CacheReader, ClusterRow, Found, Page
-    from cache.sql_guard import QueryResult
-
     from cache.freshness import Freshness
+    from cache.sql_guard import QueryResult
 
 T = TypeVar("T")
 
@@ -26,25 +25,33 @@ class Look:
     """What the cache knows about a scope before it is read. `problem` says why it cannot be used at all."""
 
     freshness: Freshness | None = None
+    wanted_since: int = 0
+    """Epoch second of the latest refresh request: what was checked before it is not new enough."""
     problem: CacheError | None = None
 
 
 class CacheAccess:
-    """One reader, used by one thread at a time."""
+    """Opened on the first read. Each read is a snapshot of its own, in a thread."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
         self.path = path
         self._clock = clock
         self._lock = threading.Lock()
         self._reader: CacheReader | None = None
-        self._file: tuple[int, int] | None = None
 
     async def look(self, cluster: str, read: CachedRead) -> Look:
         """The freshness of the scope, or why the database cannot be used."""
         try:
-            return Look(await self._run(lambda reader: reader.freshness(cluster, read.kind, namespace=read.namespace)))
+            freshness = await self._run(lambda reader: reader.freshness(cluster, read.kind, read.namespace))
+            return Look(freshness, wanted_since=await self.requested_at(cluster, read.kind.name))
         except CacheError as error:
             return Look(problem=error)
+
+    async def requested_at(self, cluster: str, kind: str) -> int:
+        """When somebody, in any process, last asked for newer data of a kind than the cache had; 0 for never."""
+        from cache.refresh_requests import latest_request
+
+        return await asyncio.to_thread(latest_request, self.path, cluster=cluster, kind=kind) or 0
 
     async def page(self, cluster: str, read: CachedList, continue_token: str) -> Page:
         """Raises NeverScanned, Expired, or another CacheError."""
@@ -64,7 +71,7 @@ class CacheAccess:
         """Guarded SQL. Raises QueryRefused, NeverScanned or another CacheError."""
         from cache.sql_guard import QueryLimits, run_query
 
-        limits = QueryLimits(seconds=timeout_seconds)
+        limits = QueryLimits(timeout_seconds=timeout_seconds)
         return await asyncio.to_thread(run_query, self.path, sql, cluster=cluster, limits=limits, clock=self._clock)
 
     async def request_refresh(self, *, cluster: str, kind: str, reason: str) -> str:
@@ -81,39 +88,25 @@ class CacheAccess:
 
     def close(self) -> None:
         with self._lock:
-            self._close()
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     async def _run(self, read: Callable[[CacheReader], T]) -> T:
-        return await asyncio.to_thread(self._locked, read)
+        return await asyncio.to_thread(self._read, read)
 
-    def _locked(self, read: Callable[[CacheReader], T]) -> T:
-        with self._lock:
-            try:
-                return read(self._current_reader())
-            except CacheError:
-                # A damaged or replaced file: the next read opens it anew.
-                self._close()
-                raise
+    def _read(self, read: Callable[[CacheReader], T]) -> T:
+        try:
+            return read(self._open())
+        except CacheError:
+            # damaged, replaced or migrated meanwhile: the next read opens the file anew
+            self.close()
+            raise
 
-    def _current_reader(self) -> CacheReader:
-        """The scanner may move a corrupt database aside and start another under the same name."""
+    def _open(self) -> CacheReader:
         from cache.cache_reader import CacheReader
 
-        file = _identity(self.path)
-        if self._reader is None or file != self._file:
-            self._close()
-            self._reader, self._file = CacheReader(self.path, clock=self._clock), file
-        return self._reader
-
-    def _close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        with self._lock:
+            if self._reader is None:
+                self._reader = CacheReader(self.path, clock=self._clock)
+            return self._reader

@@ -13,7 +13,7 @@ from agent import current_cluster
 from agent.answer import Answer as Answer
 from agent.answer import envelope_from_json
 from agent.cache_access import CacheAccess, Look
-from agent.cached_answers import CACHE_TOKEN, cached_answer
+from agent.cached_answers import cached_answer
 from agent.cached_read import CachedRead, cached_read
 from agent.current_cluster import CurrentCluster
 from agent.live_access import LiveAccess
@@ -21,6 +21,7 @@ from agent.outage import outage
 from agent.source_ledger import SourceLedger, cached_use, human_age, live_use
 from agent.tool_catalog import ToolCatalog
 from agent.touched_scopes import TouchedScopes
+from cache.continue_tokens import is_cache_token
 from configuration.errors import (
     ApprovalNeeded,
     CacheError,
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 
     from agent.settings import AgentSettings
     from cache.freshness import Freshness
+    from kinds.envelope import Envelope
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
-LIVE_TOKEN = "live:"  # noqa: S105 (a prefix of continue tokens)
 NO_LIVE = "live access is switched off (AGENT_FALLBACK_TO_DIRECT_MCP=false)"
 
 
@@ -126,7 +127,7 @@ class CacheFirstGateway:
         Raises UnknownTool, InvalidArguments, CacheError, ToolError, or ClusterError as the API server answered.
         """
         spec = await self.catalog.checked(tool, arguments)
-        if self.catalog.changes_cluster(spec) and arguments.get("dry_run") is not True:
+        if self.catalog.changes_cluster(spec) and not self.catalog.is_dry_run(spec, arguments):
             raise ApprovalNeeded(f"{tool} changes the cluster and was called without approval; nothing was done")
         complete = self.with_context(spec, arguments)
         read = cached_read(tool, complete) if self.catalog.own else None
@@ -143,11 +144,7 @@ class CacheFirstGateway:
             raise ToolError("SQL reads the cache, which AGENT_ENABLE_CACHE_QUERY=false switches off; use the list tools")
         chosen = cluster or self.cluster
         result = await self._cache.query(sql, cluster=chosen, timeout_seconds=self._settings.agent_cache_query_timeout)
-        touched = {(row.cluster, row.kind) for row in await self._cache.freshness_all(chosen) if self._touched.is_touched(row)}
-        marked = tuple(
-            replace(e, fresh=False, note="changed from here since the last scan") if (e.cluster, e.kind) in touched else e
-            for e in result.freshness
-        )
+        marked = tuple([await self._marked(envelope) for envelope in result.freshness])
         for envelope in marked:
             self.ledger.record(cached_use(envelope))
         return replace(result, freshness=marked)
@@ -161,8 +158,14 @@ class CacheFirstGateway:
             return await self._live.call(tool, arguments)
         finally:
             for name in self._touched.touch(cluster, kind):
-                await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}")
+                await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200])
             self.ledger.record(live_use(cluster, f"{tool.removeprefix('k8s_').replace('_', ' ')} {what}", now=self._clock()))
+
+    async def _marked(self, envelope: Envelope) -> Envelope:
+        since = await self._cache.requested_at(envelope.cluster, envelope.kind)
+        if self._touched.is_touched_at(envelope.cluster, envelope.kind, checked_at=envelope.as_of, since=since):
+            return replace(envelope, fresh=False, note="changed since the last scan")
+        return envelope
 
     def with_context(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The context is always named, so that a kubeconfig that changes meanwhile redirects nothing."""
@@ -174,7 +177,7 @@ class CacheFirstGateway:
     async def _read(self, spec: ToolSpec, arguments: dict[str, Any], read: CachedRead, live: bool) -> Answer:
         token = str(arguments.get("continue_token") or "")
         cluster = str(arguments.get("context") or self.cluster)
-        if token.startswith(CACHE_TOKEN):
+        if is_cache_token(token):
             if live:
                 raise InvalidArguments("this continue_token belongs to a list from the cache; start the live list without one")
             return await cached_answer(self._cache, spec.name, cluster, read, token)
@@ -196,8 +199,8 @@ class CacheFirstGateway:
             return one_sentence(look.problem)
         if freshness is None or not freshness.scanned:
             return f"{kind} of {cluster} were never scanned"
-        if self._touched.is_touched(freshness):
-            return f"{kind} of {cluster} changed from here since the last scan"
+        if self._touched.is_touched(freshness, since=look.wanted_since):
+            return f"{kind} of {cluster} changed since the last scan"
         if not freshness.complete:
             return f"the cache does not hold all {kind} of {cluster}"
         if not freshness.is_fresh(self._clock()):
@@ -226,16 +229,10 @@ class CacheFirstGateway:
 
     async def _go_live(self, spec: ToolSpec, arguments: dict[str, Any]) -> Answer:
         self._require_live(spec.name)
-        token = str(arguments.get("continue_token") or "")
-        if token:
-            arguments = arguments | {"continue_token": token.removeprefix(LIVE_TOKEN)}
         result = await self._live.call(spec.name, arguments)
-        structured = result.structured
-        if structured and structured.get("continue"):
-            structured = structured | {"continue": f"{LIVE_TOKEN}{structured['continue']}"}
         return Answer(
-            tool=spec.name, cluster=str(arguments.get("context") or self.cluster), source="live", structured=structured,
-            text=result.text, envelope=envelope_from_json((structured or {}).get("envelope")),
+            tool=spec.name, cluster=str(arguments.get("context") or self.cluster), source="live", structured=result.structured,
+            text=result.text, envelope=envelope_from_json((result.structured or {}).get("envelope")),
         )  # fmt: skip
 
     def _require_live(self, tool: str) -> None:
@@ -256,7 +253,7 @@ class CacheFirstGateway:
         except CacheError:
             return ""
         if wanted:
-            return wanted if any(cluster.name == wanted for cluster in clusters) else ""
+            return wanted if any(cluster.cluster == wanted for cluster in clusters) else ""
         return current_cluster.from_cache(clusters)
 
     def _default_loader(self) -> ToolLoader:

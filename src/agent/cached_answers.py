@@ -10,20 +10,17 @@ from agent.cached_read import CachedGet, CachedList, CachedRead
 from agent.source_ledger import human_age
 from configuration.errors import NotFound
 
-CACHE_TOKEN = "cache:"  # noqa: S105 (a prefix that tells continue tokens of the cache from those of the cluster)
-
 
 async def cached_answer(cache: CacheAccess, tool: str, cluster: str, read: CachedRead, token: str = "") -> Answer:
     """Raises NotFound, with the age, for an object that did not exist when the cache last looked; or a CacheError."""
     if isinstance(read, CachedList):
-        return await _listed(cache, tool, cluster, read, token.removeprefix(CACHE_TOKEN))
+        return await _listed(cache, tool, cluster, read, token)
     return await _one(cache, tool, cluster, read)
 
 
 async def _listed(cache: CacheAccess, tool: str, cluster: str, read: CachedList, token: str) -> Answer:
     page = await cache.page(cluster, read, token)
-    more = f"{CACHE_TOKEN}{page.continue_token}" if page.continue_token else ""
-    structured: dict[str, Any] = {"rows": page.rows, "envelope": page.envelope.as_json(), "continue": more}
+    structured: dict[str, Any] = {"rows": page.rows, "envelope": page.envelope.as_json(), "continue": page.continue_token}
     return Answer(tool=tool, cluster=cluster, source="cache", structured=structured, envelope=page.envelope)
 
 

@@ -67,21 +67,27 @@ def cached_read(tool: str, arguments: Mapping[str, Any]) -> CachedRead | None:
         if kind.namespaced and namespace is None:
             return None  # the server knows which namespace is meant
         return CachedGet(kind, namespace, str(arguments["name"]))
-    filters = arguments.get("filters") or {} if tool == GENERIC_LIST else arguments
+    given = arguments.get("filters") or {} if tool == GENERIC_LIST else arguments
+    filters = {name: value for name, value in given.items() if tool == GENERIC_LIST or name in kind.filters}
+    if not all(_fits(kind, name, value) for name, value in filters.items()):
+        return None  # the server has the words for what is wrong with it
     query = ListQuery(
         kind=kind,
         namespace=namespace,
-        selector=str(arguments.get("label_selector") or ""),
-        filters={name: value for name, value in filters.items() if _is_filter(tool, kind, name, value)},
+        selector=str(arguments.get("label_selector") or "").strip(),
+        filters=filters,
         limit=int(arguments.get("limit") or DEFAULT_LIMIT),
     )
     _ = query.requirements  # a wrong selector is refused here as it is live
     return CachedList(kind, query)
 
 
-def _is_filter(tool: str, kind: Kind, name: str, value: Any) -> bool:
-    """In the generic list every given filter counts, so that an unknown one is refused; elsewhere the named arguments."""
-    return value is not None and (tool == GENERIC_LIST or name in kind.filters)
+def _fits(kind: Kind, name: str, value: Any) -> bool:
+    """Whether a filter's value has the type of its column; a name that the kind does not know is ListQuery's business."""
+    if name not in kind.filters:
+        return True
+    expected = {"boolean": bool, "integer": int, "time": int}.get(kind.columns_by_name[kind.filters[name]].type, str)
+    return type(value) is expected
 
 
 def _kind(tool: str, arguments: Mapping[str, Any]) -> Kind | None:

@@ -42,4 +42,4 @@ def from_kubeconfig(settings: McpSettings, environment: Mapping[str, str], *, co
 def from_cache(clusters: Sequence[ClusterRow]) -> str:
     """Without a kubeconfig: the only cluster that was ever scanned, or the one scanned last. "" for none."""
     latest = max(clusters, key=lambda cluster: cluster.last_success_at or 0, default=None)
-    return latest.name if latest else ""
+    return latest.cluster if latest else ""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from cache.settings import CacheSettings
-from pydantic import Field, SecretStr
+from typing import ClassVar, Self
 
+from pydantic import Field, SecretStr, model_validator
+
+from cache.settings import CacheSettings
 from mcp_tools.settings import McpSettings
 
 
 class AgentSettings(McpSettings, CacheSettings):
     """Settings of the process that talks to a language model."""
+
+    paths: ClassVar[frozenset[str]] = McpSettings.paths | CacheSettings.paths
 
     llm_provider: str = Field(
         "openrouter", min_length=1, description="litellm provider: openrouter, openai, anthropic, gemini, ollama …"
@@ -29,3 +33,12 @@ class AgentSettings(McpSettings, CacheSettings):
     agent_context_window: int = Field(100_000, ge=2_000, description="tokens of the model's context that a conversation may fill")
     agent_cache_query_timeout: float = Field(5, gt=0, le=600, description="seconds that one SQL query over the cache may run")
     agent_mcp_call_timeout: float = Field(30, gt=0, le=3_600, description="seconds that one MCP tool call may take")
+
+    @model_validator(mode="after")
+    def _something_to_read_from(self) -> Self:
+        if not self.agent_enable_cache_query and not self.agent_fallback_to_direct_mcp:
+            raise ValueError(
+                "AGENT_ENABLE_CACHE_QUERY=false and AGENT_FALLBACK_TO_DIRECT_MCP=false together leave nothing to read from; "
+                "set one of them to true"
+            )
+        return self

@@ -1,28 +1,23 @@
-"""What tools there are, without starting a process: our own server's are kept in own_tools.json.
+"""What tools there are, without starting a process: our own server's are declarations that can be read here.
 
-`script/list-own-tools` writes that file from the server itself; a test fails when the two differ. Another server's
-tools are only known once it runs.
+Another server's tools are only known once it runs.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from configuration.errors import UnknownTool
+from mcp_tools.all_tools import own_tool_specs
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.server_address import OWN_SERVER
-from mcp_tools.tool_spec import ToolSpec
 
 if TYPE_CHECKING:
     from agent.live_access import LiveAccess
     from mcp_tools.settings import McpSettings
-
-OWN_TOOLS_FILE = "own_tools.json"
+    from mcp_tools.tool_spec import ToolSpec
 
 
 class ToolCatalog:
@@ -43,7 +38,7 @@ class ToolCatalog:
     async def specs(self) -> Mapping[str, ToolSpec]:
         """Raises ServerGone when another server's tools are not known yet and it cannot be started."""
         if self._specs is None:
-            found = own_tools(self._server) if self._own else await self._live.specs()
+            found = own_tool_specs(self._server) if self._own else await self._live.specs()
             self._specs = {name: spec for name, spec in found.items() if not spec.bulk}
         return self._specs
 
@@ -63,14 +58,9 @@ class ToolCatalog:
         """Our own server's declaration is ours to trust; what another server says about itself is no guarantee."""
         return not (self._own and spec.read_only)
 
+    def offers_dry_run(self, spec: ToolSpec) -> bool:
+        """Of our own tools only: another server may take `dry_run` and change something all the same."""
+        return self._own and "dry_run" in spec.input_schema.get("properties", {})
 
-def own_tools(server: str) -> dict[str, ToolSpec]:
-    """The tools of our own server, from the file that is kept with this package."""
-    text = resources.files("agent").joinpath(OWN_TOOLS_FILE).read_text("utf-8")
-    return {entry["name"]: ToolSpec(**entry, server=server) for entry in json.loads(text)}
-
-
-def as_file(specs: Mapping[str, ToolSpec]) -> str:
-    """The text of own_tools.json for these tools."""
-    entries = [{key: value for key, value in asdict(spec).items() if key != "server"} for spec in specs.values()]
-    return json.dumps(sorted(entries, key=lambda entry: entry["name"]), indent=1, ensure_ascii=False) + "\n"
+    def is_dry_run(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> bool:
+        return self.offers_dry_run(spec) and arguments.get("dry_run") is True

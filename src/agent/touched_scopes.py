@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS
 
 if TYPE_CHECKING:
     from cache.freshness import Freshness
@@ -39,18 +39,19 @@ class TouchedScopes:
 
     def touch(self, cluster: str, kind: str) -> tuple[str, ...]:
         """Call it when a change is sent and again when it has ended. Answers with the kinds that count as stale now."""
-        names = likely_touched(find_kind(kind).name)
+        names = likely_touched(kind)
         for name in names:
             self._touched_at[cluster, name] = self._clock()
         return names
 
-    def is_touched(self, freshness: Freshness) -> bool:
-        """Until a check that *began* after the change has succeeded: one under way may have listed before it."""
-        touched_at = self._touched_at.get((freshness.cluster, freshness.kind))
-        if touched_at is None:
-            return False
-        began_at = (freshness.last_checked_at or 0) - (freshness.duration_ms or 0) / 1000
-        if began_at > touched_at:
-            del self._touched_at[freshness.cluster, freshness.kind]
-            return False
-        return True
+    def is_touched(self, freshness: Freshness, *, since: float = 0) -> bool:
+        """Until a check that *began* after the change has succeeded (data counts as of the beginning of its scan).
+
+        `since` is the latest refresh request in the database, which another process may have left after its change.
+        """
+        checked_at = freshness.last_checked_at or 0
+        return self.is_touched_at(freshness.cluster, freshness.kind, checked_at=checked_at, since=since)
+
+    def is_touched_at(self, cluster: str, kind: str, *, checked_at: float, since: float = 0) -> bool:
+        touched_at = max(since, self._touched_at.get((cluster, kind), 0))
+        return touched_at > 0 and checked_at <= touched_at

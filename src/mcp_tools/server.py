@@ -14,8 +14,8 @@ from mcp.server.lowlevel import Server
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
 
 from configuration.errors import ClusterError, InvalidArguments, K8sMcpError, UnknownTool
+from mcp_tools.all_tools import ALL_TOOLS as ALL_TOOLS
 from mcp_tools.argument_check import ArgumentCheck
-from mcp_tools.k8s_tools import bulk, lists
 from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction import contains_mark
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, ToolDeclaration
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALL_TOOLS: tuple[ToolDeclaration, ...] = (*lists.TOOLS, *bulk.TOOLS)
 INSTRUCTIONS = (
     "Kubernetes clusters, live. Lists answer in pages: pass `continue` back as continue_token. "
     "Values shown as ‹redacted:…› are secrets; equal fingerprints mean equal values, and a mark must never be written back. "

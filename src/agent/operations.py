@@ -1,0 +1,200 @@
+"""Changes to a cluster: foreseen by a dry run, approved, looked at again, made, and checked when the outcome is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent.agent_events import ApprovalAnswered, ApprovalAsked, Notice, OnEvent
+from agent.answer import Answer
+from agent.approvals import ApprovalRequest, Approver, ObjectRef
+from agent.blast_radius import blast_radius, irreversible
+from agent.cached_read import GET
+from configuration.errors import Conflict, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind
+from kinds.registry import find_kind
+
+if TYPE_CHECKING:
+    from agent.cache_first_gateway import CacheFirstGateway
+    from mcp_tools.tool_loader import ToolResult, ToolSpec
+
+MOST_CHECKS = 3
+"""How often an object may change under our hands before we give up."""
+_CLUSTER_INFO = "k8s_get_cluster_info"
+
+
+class ChangeDeclined(ToolError):
+    """The approver said no; nothing was changed."""
+
+
+class Operations:
+    """The only way to a mutating tool. One change at a time, each with an approval of its own."""
+
+    def __init__(self, gateway: CacheFirstGateway, approver: Approver) -> None:
+        self._gateway = gateway
+        self._approver = approver
+
+    async def perform(self, tool: str, arguments: Mapping[str, Any], *, on_event: OnEvent) -> Answer:
+        """Raises ApprovalNeeded (nobody to ask), ChangeDeclined, Conflict (it kept changing), or what the call raised.
+
+        An answer whose `structured` has "outcome": "unknown" means that the server broke off in the middle.
+        """
+        spec = await self._gateway.catalog.checked(tool, arguments)
+        canonical = self._canonical(spec, arguments)
+        approved: ApprovalRequest | None = None
+        for _ in range(MOST_CHECKS):
+            foreseen = await self._foresee(spec, canonical, known=approved)
+            if approved is None or not approved.same_change(foreseen):
+                if approved is not None:
+                    on_event(Notice(f"{foreseen.target} has changed since it was approved: asking again"))
+                await self._ask(foreseen, on_event)
+                approved = foreseen
+                continue
+            try:
+                return await self._make(spec, canonical, foreseen, on_event)
+            except Conflict:
+                # it changed between our last look and the call: the precondition has held, look again
+                continue
+        raise Conflict(f"{tool}: the object keeps changing while it is being approved; nothing was done, try again", status=409)
+
+    async def _ask(self, request: ApprovalRequest, on_event: OnEvent) -> None:
+        on_event(ApprovalAsked(request))
+        decision = await self._approver.decide(request)
+        on_event(ApprovalAnswered(request, decision))
+        if not decision.approved:
+            reason = f" ({decision.reason})" if decision.reason else ""
+            raise ChangeDeclined(f"declined by {decision.by}{reason}: {request.title}; nothing was changed")
+
+    def _canonical(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults filled in, the context named, without `dry_run`: what an approval is bound to."""
+        properties: Mapping[str, Any] = spec.input_schema.get("properties", {})
+        defaults = {name: schema["default"] for name, schema in properties.items() if schema.get("default") is not None}
+        complete = self._gateway.with_context(spec, defaults | {k: v for k, v in arguments.items() if v is not None})
+        if self._gateway.catalog.offers_dry_run(spec):
+            complete.pop("dry_run", None)
+        return complete
+
+    async def _foresee(self, spec: ToolSpec, arguments: dict[str, Any], *, known: ApprovalRequest | None) -> ApprovalRequest:
+        """What the change would do, by the API server's own dry run. `known` saves reading the surroundings again."""
+        cluster = str(arguments.get("context") or self._gateway.cluster)
+        if not self._gateway.catalog.offers_dry_run(spec):
+            return _unforeseen(spec, arguments, cluster)
+        cluster_uid = await self._cluster_uid(cluster)
+        preview = (await self._gateway.call(spec.name, arguments | {"dry_run": True})).structured or {}
+        target = _target(preview)
+        manifest = preview.get("before") or preview.get("after") or {}
+        action = str(preview.get("action") or spec.name)
+        radius = known.blast_radius if known else await blast_radius(
+            self._gateway, target, action=action, manifest=manifest, cluster=cluster
+        )  # fmt: skip
+        return ApprovalRequest(
+            tool=spec.name, arguments=arguments, action=action, cluster=cluster, cluster_uid=cluster_uid, target=target,
+            changes=tuple(_change_text(change) for change in preview.get("changes") or ()),
+            blast_radius=radius, warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
+            irreversible=irreversible(target, action=action, manifest=manifest),
+        )  # fmt: skip
+
+    async def _cluster_uid(self, cluster: str) -> str:
+        """A context's name can come to mean another cluster; its uid cannot."""
+        info = (await self._gateway.call(_CLUSTER_INFO, {"context": cluster}, live=True)).structured or {}
+        return str(info.get("cluster_uid") or "")
+
+    async def _make(self, spec: ToolSpec, arguments: dict[str, Any], request: ApprovalRequest, on_event: OnEvent) -> Answer:
+        target = request.target
+        final = arguments | _preconditions(spec, target)
+        try:
+            result = await self._gateway.change(spec.name, final, kind=_plural(target.kind), what=str(target))
+        except (ToolTimeout, ServerGone) as error:
+            return await self._check(spec, request, error, on_event)
+        return self._answer(spec, request.cluster, result)
+
+    def _answer(self, spec: ToolSpec, cluster: str, result: ToolResult) -> Answer:
+        return Answer(tool=spec.name, cluster=cluster, source="live", structured=result.structured, text=result.text)
+
+    async def _check(self, spec: ToolSpec, request: ApprovalRequest, error: K8sMcpError, on_event: OnEvent) -> Answer:
+        """The call broke off: say that its outcome is unknown, then read the object and say what is there now."""
+        on_event(Notice(f"{request.title}: the outcome is unknown ({_first_line(error)}); looking at the object"))
+        finding = await self._finding(request)
+        on_event(Notice(f"{request.title}: {finding}"))
+        structured = {"action": request.action, "outcome": "unknown", "checked": finding, "object": str(request.target)}
+        return Answer(tool=spec.name, cluster=request.cluster, source="live", structured=structured, note=finding)
+
+    async def _finding(self, request: ApprovalRequest) -> str:
+        target = request.target
+        arguments = {"kind": target.kind, "name": target.name, "context": request.cluster}
+        if target.namespace:
+            arguments["namespace"] = target.namespace
+        try:
+            answer = await self._gateway.call(GET, arguments, live=True)
+        except NotFound:
+            done = "so it was made" if request.action == "delete" else "so it was not made, or not yet"
+            return f"checked: {target} does not exist, {done}"
+        except K8sMcpError as error:
+            return f"could not be checked ({_first_line(error)}): look at {target} before trying again"
+        if answer.source == "cache":
+            return f"could not be checked, the cluster does not answer: look at {target} before trying again"
+        return _existing_finding(request, answer.structured or {})
+
+
+def _existing_finding(request: ApprovalRequest, found: Mapping[str, Any]) -> str:
+    metadata = (found.get("manifest") or {}).get("metadata") or {}
+    target = request.target
+    if request.action == "delete":
+        if target.uid and metadata.get("uid") != target.uid:
+            return f"checked: another {target} exists now, so it was made"
+        if metadata.get("deletionTimestamp"):
+            return f"checked: {target} is being deleted, so it was made"
+        return f"checked: {target} still exists, so it was not made, or not yet"
+    if request.action == "create":
+        return f"checked: {target} exists, so it was made"
+    return f"checked: {target} exists (resourceVersion {metadata.get('resourceVersion')}); compare it with what was asked for"
+
+
+def _target(preview: Mapping[str, Any]) -> ObjectRef:
+    """The object of a preview. One that does not exist yet has no identity: what a dry run makes up changes every time."""
+    named = preview.get("object") or {}
+    exists = bool(preview.get("before"))
+    return ObjectRef(
+        kind=str(named.get("kind") or ""), name=str(named.get("name") or ""), namespace=named.get("namespace") or None,
+        uid=str(named.get("uid") or "") if exists else "",
+        resource_version=str(named.get("resource_version") or "") if exists else "",
+        generation=int(named.get("generation") or 0) if exists else 0,
+    )  # fmt: skip
+
+
+def _unforeseen(spec: ToolSpec, arguments: dict[str, Any], cluster: str) -> ApprovalRequest:
+    """A tool of another server that offers no dry run: the person is told that nobody knows what it will do."""
+    text = {name: arguments.get(name) for name in ("kind", "name", "namespace")}
+    return ApprovalRequest(
+        tool=spec.name, arguments=arguments, action=f"call {spec.name} on", cluster=cluster, cluster_uid="",
+        target=ObjectRef(kind=str(text["kind"] or "object"), name=str(text["name"] or "?"), namespace=text["namespace"] or None),
+        changes=tuple(f"{name}: {value}" for name, value in sorted(arguments.items())),
+        warnings=(f"{spec.server} offers no dry run for this tool: its effect cannot be shown beforehand",),
+        irreversible="unknown: this server does not say",
+    )  # fmt: skip
+
+
+def _preconditions(spec: ToolSpec, target: ObjectRef) -> dict[str, str]:
+    """uid and resourceVersion of the last look, where the tool takes them: the API server refuses anything newer."""
+    properties = spec.input_schema.get("properties", {})
+    values = {"uid": target.uid, "resource_version": target.resource_version}
+    return {name: value for name, value in values.items() if value and name in properties}
+
+
+def _change_text(change: Any) -> str:
+    if not isinstance(change, dict):
+        return str(change)
+    old, new = change.get("old"), change.get("new")
+    if old is None:
+        return f"{change.get('path')}: {new}"
+    return f"{change.get('path')}: {old} → {'removed' if new is None else new}"
+
+
+def _plural(kind: str) -> str:
+    try:
+        return find_kind(kind).name
+    except UnknownKind:
+        return kind.lower()
+
+
+def _first_line(error: K8sMcpError) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,28 @@
+"""Every tool of our own server, as declarations: readable without the MCP and Kubernetes libraries."""
+
+from __future__ import annotations
+
+from mcp_tools.k8s_tools import bulk, lists
+from mcp_tools.tool_declaration import ToolDeclaration
+from mcp_tools.tool_spec import ToolSpec
+
+ALL_TOOLS: tuple[ToolDeclaration, ...] = (*lists.TOOLS, *bulk.TOOLS)
+
+
+def own_tool_specs(server: str) -> dict[str, ToolSpec]:
+    """What a client would learn by connecting; a test compares the two."""
+    return {
+        declared.name: ToolSpec(
+            name=declared.name,
+            title=declared.title,
+            description=declared.description,
+            input_schema=declared.input_schema,
+            output_schema=dict(declared.output) if declared.output is not None else None,
+            read_only=declared.read_only,
+            destructive=declared.destructive,
+            idempotent=declared.idempotent,
+            bulk=declared.bulk,
+            server=server,
+        )
+        for declared in ALL_TOOLS
+    }
