@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import pytest_asyncio
+
+from agent.llm_config import ModelClient
+from agent.settings import AgentSettings
 
 KEY = "sk-test-THIS-KEY-MUST-NOT-APPEAR-4711"
 Turn = Callable[["_Handler"], None]
+ModelFactory = Callable[..., ModelClient]
 
 
 @dataclass
@@ -40,7 +47,9 @@ class ScriptedModel:
         return self._add(lambda handler: handler.stream([*_text_chunks(text), *_call_chunks(calls)], finish="tool_calls"))
 
     def fails(self, status: int, message: str = "scripted failure", *, code: str = "", **headers: str) -> ScriptedModel:
-        return self._add(lambda handler: handler.fail(status, message, code, {k.replace("_", "-"): v for k, v in headers.items()}))
+        return self._add(
+            lambda handler: handler.fail(status, message, code, {k.replace("_", "-"): v for k, v in headers.items()})
+        )
 
     def breaks_off(self, text: str) -> ScriptedModel:
         """Sends `text`, then closes the connection without a finish reason."""
@@ -96,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.script.keys.append(self.headers.get("Authorization", ""))
         self.server.script.next_turn()(self)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Quiet: the test's own output is enough."""
 
     def stream(self, deltas: list[dict[str, Any]], *, finish: str | None) -> None:
@@ -162,3 +171,33 @@ def refusing_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+@pytest_asyncio.fixture
+async def model_client(scripted_model: ScriptedModel) -> AsyncIterator[ModelFactory]:
+    """Makes clients of the scripted endpoint; keywords are settings, `waits` collects the waits instead of waiting."""
+    made: list[ModelClient] = []
+
+    def make(*, waits: list[float] | None = None, **settings: Any) -> ModelClient:
+        async def sleep(seconds: float) -> None:
+            if waits is not None:
+                waits.append(seconds)
+
+        values = {"llm_provider": "openai", "llm_model": "scripted", "llm_api_key": KEY, "llm_api_base": scripted_model.url}
+        made.append(ModelClient(AgentSettings(**(values | settings)), sleep=sleep))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.aclose()
+
+
+@pytest.fixture
+def fresh_python() -> Callable[[str], str]:
+    """Runs a line of Python in an interpreter of its own and gives what it printed."""
+
+    def run(code: str) -> str:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.strip()
+
+    return run
