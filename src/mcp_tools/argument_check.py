@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,21 @@ class ArgumentCheck:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
-        errors = sorted(self._validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
+        errors = self._errors(arguments)
         if not errors:
             return
         sentences = [self._sentence(error) for error in errors[:_SHOWN_ERRORS]]
         if len(errors) > _SHOWN_ERRORS:
             sentences.append(f"and {len(errors) - _SHOWN_ERRORS} more")
         raise InvalidArguments(f"{self._tool}: {'; '.join(sentences)}. Nothing was called.")
+
+    def _errors(self, arguments: Mapping[str, Any]) -> list[ValidationError]:
+        from referencing.exceptions import Unresolvable
+
+        try:
+            return sorted(self._validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
+        except (Unresolvable, re.error) as error:
+            raise _unusable(self._tool, error) from error
 
     def _sentence(self, error: ValidationError) -> str:
         if error.validator == "additionalProperties" and not error.path:
@@ -75,6 +84,10 @@ def _compile(tool: str, input_schema: Mapping[str, Any]) -> Validator:
         ) from error
     # an empty registry: a schema's $ref must never make us fetch an address that a server chose
     return Draft202012Validator(input_schema, registry=Registry())
+
+
+def _unusable(tool: str, why: object) -> ToolError:
+    return ToolError(f"tool {tool} cannot be used: the input schema that its server gives is invalid ({why})")
 
 
 def _complaint(error: ValidationError) -> str:

@@ -58,7 +58,8 @@ class ChildProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self._at_eof
+        process = self._process
+        return process is not None and process.returncode is None and not self._at_eof and not _has_died(process.pid)
 
     @property
     def last_words(self) -> str:
@@ -90,7 +91,8 @@ class ChildProcess:
             with anyio.CancelScope(shield=True):
                 read_stream.close()
                 write_stream.close()
-                await _end(process)
+                # one that is stuck in writing what we no longer read would not notice that its stdin was closed
+                await _end(process, patience_seconds=0 if self.failure else CLOSE_SECONDS)
                 # a grandchild may hold the pipes open: what has not been read by now is not waited for
                 await asyncio.wait(pumps, timeout=0.2)
                 for pump in pumps:
@@ -137,6 +139,19 @@ class ChildProcess:
             server_log.info("%s: %s", self._address.name, line)
 
 
+def _has_died(pid: int) -> bool:
+    """Whether the kernel knows of an end that the event loop has not heard of yet; leaves the reaping to the loop.
+
+    What is sent to a dead server was certainly not done, which is worth a system call before a mutation.
+    """
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
 def _pipe(stream: Stream | None) -> Stream:
     if stream is None:
         raise RuntimeError("the process was started without pipes")
@@ -151,11 +166,11 @@ def _parse(line: bytes) -> SessionMessage | Exception:
         return error
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, *, patience_seconds: float) -> None:
     """Close stdin, wait, SIGTERM the process group, wait, SIGKILL: the order that the MCP specification asks for."""
     _pipe(process.stdin).close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if await _has_ended(process, CLOSE_SECONDS):
+    for number, seconds in ((signal.SIGTERM, patience_seconds), (signal.SIGKILL, CLOSE_SECONDS)):
+        if await _has_ended(process, seconds):
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

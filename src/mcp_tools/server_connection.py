@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
 CLOSE_SECONDS = 6.0
+PROBE_SECONDS = 5.0
+"""How long a server may take to list its tools, when a call to it has timed out."""
 WORTH_WAITING_SECONDS = 2.0
 """A restart that is due within this time is waited for; a later one is an error now."""
 MAX_EVENT_BYTES = 64 * 1024 * 1024
@@ -80,7 +82,7 @@ class ServerRun:
         try:
             return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
         except MCPError as error:
-            raise self._failed(name, error, timeout_seconds) from error
+            raise await self._failed(name, error, timeout_seconds) from error
         except RuntimeError as error:  # the structured content does not fit the declared outputSchema
             raise ToolError(
                 f"{name}: {self._address} gave an answer that does not fit the tool's own output schema: {error}"
@@ -125,15 +127,29 @@ class ServerRun:
 
         return streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
 
-    def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
+    async def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
         from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
         if error.code == REQUEST_TIMEOUT:
+            if not await self._answers():
+                self._broken = True
+                return ServerGone(f"{name}: {self._address} hangs, it does not even list its tools{self._told()}")
             return ToolTimeout(f"{name}: no answer from {self._address} within {timeout_seconds:g} s")
         if error.code == CONNECTION_CLOSED:
             self._broken = True
             return ServerGone(f"{name}: {self._address} ended before it answered{self._told()}")
         return ToolError(f"{name}: {self._address} answered with a protocol error: {error.message}")
+
+    async def _answers(self) -> bool:
+        """Whether it was the call that took too long, or the server that hangs."""
+        from mcp import MCPError
+
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._opened.result().list_tools(cache_mode="bypass")
+        except (MCPError, TimeoutError):
+            return False
+        return True
 
     def _not_started(self, error: Exception) -> K8sMcpError:
         child = self._child
