@@ -107,16 +107,19 @@ class ClusterApi:
                     warnings = tuple(_warning_text(value) for value in response.headers.getall("Warning", ()))
                     return Answer(response.status, content, warnings)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(error, doing) from error
+            was_sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            raise self._unreachable(error, doing, unknown_outcome=method != "GET" and was_sent) from error
 
-    def _unreachable(self, error: Exception, doing: str) -> Unreachable:
+    def _unreachable(self, error: Exception, doing: str, *, unknown_outcome: bool) -> Unreachable:
         if isinstance(error, TimeoutError):
             what = f"no answer within {CONNECT_SECONDS:.0f} s to connect and {READ_SECONDS:.0f} s to read"
         else:
             what = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        advice = "check that it runs, the network, and the address and CA in the kubeconfig"
+        if unknown_outcome:
+            advice = "whether the change was made is unknown: read the object before trying again"
         return Unreachable(
-            f"cannot {doing}: the API server at {self.server} does not answer: {what[:300]}; "
-            "check that it runs, the network, and the address and CA in the kubeconfig",
+            f"cannot {doing}: the API server at {self.server} does not answer: {what[:300]}; {advice}",
             reason=type(error).__name__,
         )
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -51,6 +52,7 @@ class Redactor:
         self._marker = Marker(key)
         self._clean: set[str] = set()
         self._plain_names: set[str] = set()
+        self._containers: dict[str, Callable[[dict[str, Any]], None]] = {}
 
     @property
     def version(self) -> str:
@@ -125,23 +127,33 @@ class Redactor:
             self._name_and_value(mapping)
 
     def _nested(self, key: str, value: dict[str, Any]) -> None:
-        if key == "annotations":
-            self._mapping(value, self._annotation)
-        elif key in _SHAPES_ONLY:
-            self._mapping(value, self._shape_only)
-        elif key == "binaryData":
-            self._mapping(value, self._opaque)
-        elif key in _LITERAL_LISTS:
-            self._mapping(value, self._literal)
-        elif value.get("kind") == "Secret" and ("data" in value or "stringData" in value):
+        if "kind" in value and value["kind"] == "Secret" and ("data" in value or "stringData" in value):
             self.redact_object(value)
-        elif self._is_collection(key):
-            self._mapping(value, self._member)
-        else:
-            self._mapping(value)
+            return
+        treat = self._containers.get(key)
+        if treat is None:
+            treat = self._treatment(key)
+            if len(self._containers) < _REMEMBERED:
+                self._containers[key] = treat
+        treat(value)
+
+    def _treatment(self, key: str) -> Callable[[dict[str, Any]], None]:
+        """How a mapping under this key is redacted."""
+        rule: Callable[[str, str], str] | None = None
+        if key == "annotations":
+            rule = self._annotation
+        elif key in _SHAPES_ONLY:
+            rule = self._shape_only
+        elif key == "binaryData":
+            rule = self._opaque
+        elif key in _LITERAL_LISTS:
+            rule = self._literal
+        elif _is_collection(key):
+            rule = self._member
+        return self._mapping if rule is None else partial(self._mapping, rule=rule)
 
     def _list(self, key: str, values: list[Any]) -> None:
-        secret = self._is_collection(key)
+        secret = _is_collection(key)
         literal = key in _LITERAL_LISTS
         after_flag = False
         for index, value in enumerate(values):
@@ -167,10 +179,6 @@ class Redactor:
                     values[index] = self._string(value)
             elif type_ is list and value:
                 self._list(key, value)
-
-    def _is_collection(self, key: str) -> bool:
-        """A mapping or list whose members are secrets themselves: `credentials: {…}`, `tokens: […]`."""
-        return key not in self._plain_names and is_secret_name(key) and _COLLECTIONS.search(key) is not None
 
     def _name_and_value(self, mapping: dict[str, Any]) -> None:
         """`{name: DB_PASSWORD, value: …}`, whatever it is called above it."""
@@ -217,9 +225,11 @@ class Redactor:
     def _string(self, value: str) -> str:
         """Any other string: JSON inside is redacted as JSON, the rest as text. Clean ones are remembered."""
         if _ORDINARY.fullmatch(value):
-            return value
-        is_json = value[:1] in ("{", "[") and len(value) <= _JSON_TEXT
-        redacted = self._json_text(value) if is_json else self.redact_text(value)
+            redacted = value
+        elif value[:1] in ("{", "[") and len(value) <= _JSON_TEXT:
+            redacted = self._json_text(value)
+        else:
+            redacted = self.redact_text(value)
         if redacted == value and len(value) <= _REMEMBERED_LENGTH:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()
@@ -240,6 +250,12 @@ class Redactor:
             self._list("", content)
         after = orjson.dumps(content)
         return value if after == before else after.decode()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_collection(key: str) -> bool:
+    """A mapping or list whose members are secrets themselves: `credentials: {…}`, `tokens: […]`."""
+    return is_secret_name(key) and _COLLECTIONS.search(key) is not None
 
 
 def _text_of(value: Any) -> str:

@@ -1,0 +1,237 @@
+"""Tools that change a cluster: dry run by the server, and an answer that says what changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from configuration.errors import InvalidArguments
+from kinds.kind import Kind
+from kinds.registry import KINDS, find_kind
+from mcp_tools.k8s_api import Answer
+from mcp_tools.k8s_tools.reading import read_object
+from mcp_tools.list_pages import decode_object
+from mcp_tools.manifest_changes import changes_between
+from mcp_tools.object_names import namespace_name, new_object_name, object_name
+from mcp_tools.output_schemas import obj
+from mcp_tools.owned_objects import MAX_LISTED, namespace_content, owned_objects
+from mcp_tools.plain_text import plain_text
+from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, integer, text, tool
+
+FIELD_MANAGER = "k8s-mcp"
+_DEPLOYMENTS = KINDS["deployments"]
+_STRINGS = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 32768}, "maxProperties": 100, "default": {}}
+_DRY_RUN = boolean("Let the API server check and answer without storing anything.", default=False)
+_CHANGE = obj({"path": {"type": "string"}, "old": {}, "new": {}})
+_OUTPUT = obj(
+    {
+        "action": {"type": "string"},
+        "dry_run": {"type": "boolean"},
+        "object": {"type": "object", "description": "kind, namespace, name, uid, resource_version, generation"},
+        "before": {"type": ["object", "null"], "description": "Redacted manifest before; null when it did not exist"},
+        "after": {"type": ["object", "null"], "description": "Redacted manifest after; null when it is gone"},
+        "changes": {"type": "array", "items": _CHANGE},
+        "owned": {
+            "type": ["array", "null"],
+            "description": "Objects that the garbage collector treats along with it; null: unknown",
+        },
+        "owned_total": {"type": ["integer", "null"]},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "note": {"type": "string"},
+    }
+)
+
+
+@tool(
+    "k8s_create_deployment",
+    title="Create a Deployment",
+    arguments={
+        "context": CONTEXT,
+        "name": text("Name of the new Deployment; its pods get the label app=NAME.", max_length=63),
+        "namespace": text("Namespace, which must exist.", max_length=63),
+        "image": {"type": "string", "description": "Container image, e.g. nginx:1.29", "pattern": r"^[\w][\w.:/@+-]{0,499}$"},
+        "replicas": integer("How many pods.", minimum=0, maximum=1000, default=1),
+        "port": integer("Port that the container listens on.", minimum=1, maximum=65535),
+        "labels": _STRINGS | {"description": "More labels for the Deployment and its pods."},
+        "env": _STRINGS
+        | {"description": "Environment variables. Do not put secrets here: they would be readable in the cluster."},
+        "dry_run": _DRY_RUN,
+    },
+    output=_OUTPUT,
+    read_only=False,
+    destructive=True,
+    idempotent=False,
+)
+async def create_deployment(
+    tools: ToolContext, *, name: str, namespace: str, image: str, context: str = "", replicas: int = 1, port: int | None = None,
+    labels: dict[str, str] | None = None, env: dict[str, str] | None = None, dry_run: bool = False,
+) -> ToolAnswer:  # fmt: skip
+    """Create a Deployment. Fails with a conflict when the name is taken; nothing is overwritten."""
+    manifest = _deployment(new_object_name(name), image, replicas, port, labels or {}, env or {})
+    scope = namespace_name(namespace)
+    answer = await tools.clusters.api(context).send(
+        "POST",
+        _DEPLOYMENTS.api_path(scope),
+        manifest,
+        doing=f"create Deployment {scope}/{name}",
+        query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *_dry(dry_run)],
+    )
+    after = tools.redactor.redact_object(decode_object(answer.body))
+    note = f"{'would create' if dry_run else 'created'} Deployment {scope}/{name}: {replicas} × {image}"
+    return _answer(tools, "create", _DEPLOYMENTS, answer, dry_run=dry_run, before=None, after=after, note=note)
+
+
+def _deployment(
+    name: str, image: str, replicas: int, port: int | None, labels: dict[str, str], env: dict[str, str]
+) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": name.replace(".", "-")[:63].rstrip("-"), "image": image}
+    if port is not None:
+        container["ports"] = [{"containerPort": port}]
+    if env:
+        container["env"] = [{"name": key, "value": value} for key, value in env.items()]
+    own = {"app": name}
+    return {
+        "apiVersion": _DEPLOYMENTS.api_version,
+        "kind": _DEPLOYMENTS.kind,
+        "metadata": {"name": name, "labels": labels | own},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": own},
+            "template": {"metadata": {"labels": labels | own}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+@tool(
+    "k8s_delete_resource",
+    title="Delete one object",
+    arguments={
+        "context": CONTEXT,
+        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
+        "name": text("Name of the object."),
+        "namespace": text("Its namespace; must be given for a kind that has namespaces.", max_length=63, default=""),
+        "uid": text("Delete only the object with this uid, not another one of the same name.", max_length=64, default=""),
+        "resource_version": text("Delete only when unchanged since this resourceVersion.", max_length=64, default=""),
+        "propagation": text(
+            "What happens to owned objects: Background (deleted after it), Foreground (before it), Orphan (kept).",
+            choices=("Background", "Foreground", "Orphan"),
+            default="Background",
+        ),
+        "dry_run": _DRY_RUN,
+    },
+    output=_OUTPUT,
+    read_only=False,
+    destructive=True,
+    idempotent=False,
+)
+async def delete_resource(
+    tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "", uid: str = "",
+    resource_version: str = "", propagation: str = "Background", dry_run: bool = False,
+) -> ToolAnswer:  # fmt: skip
+    """Delete one object, and say what goes with it. It cannot be undone. Only the object that was read is deleted, never another
+    one that got its name meanwhile."""
+    found = find_kind(kind)
+    scope = _explicit_scope(found, namespace)
+    api = tools.clusters.api(context)
+    before = await read_object(tools, api, found, object_name(name), scope)
+    owned = await owned_objects(api, found, before)
+    preconditions = {"uid": uid or before["metadata"]["uid"]} | (
+        {"resourceVersion": resource_version} if resource_version else {}
+    )
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
+    content = await namespace_content(api, name) if found.name == "namespaces" else None
+    answer = await api.send(
+        "DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}", query=_dry(dry_run)
+    )
+    after = _left(tools, answer, before)
+    note = _deletion_note(_title(found, scope, name), owned, propagation, content, dry_run=dry_run, still_there=after is not None)
+    return _answer(tools, "delete", found, answer, dry_run=dry_run, before=before, after=after, note=note, owned=owned)
+
+
+def _explicit_scope(kind: Kind, namespace: str) -> str | None:
+    if not kind.namespaced:
+        return None
+    if not namespace:
+        raise InvalidArguments(f"k8s_delete_resource: {kind.name} have namespaces, name the one of the object in `namespace`")
+    return namespace_name(namespace)
+
+
+def _left(tools: ToolContext, answer: Answer, before: dict[str, Any]) -> dict[str, Any] | None:
+    """The object when it still exists (grace period, finalizers), else None. The API server answers with either or a Status."""
+    obj_ = decode_object(answer.body)
+    metadata = obj_.get("metadata") or {}
+    if obj_.get("kind") == "Status" or metadata.get("uid") != before["metadata"]["uid"] or not metadata.get("deletionTimestamp"):
+        return None
+    return tools.redactor.redact_object(obj_)
+
+
+def _deletion_note(
+    title: str,
+    owned: list[dict[str, str]] | None,
+    propagation: str,
+    content: dict[str, int] | None,
+    *,
+    dry_run: bool,
+    still_there: bool,
+) -> str:
+    verb = "would delete" if dry_run else "deletion of" if still_there else "deleted"
+    parts = [f"{verb} {title}" + (" has begun (grace period or finalizers)" if still_there and not dry_run else "")]
+    if owned is None:
+        parts.append("what it owns could not be read")
+    elif owned:
+        counts = ", ".join(f"{count} {kind}" for kind, count in Counter(item["kind"] for item in owned).items())
+        parts.append(f"{counts} it owns {'stay, without owner' if propagation == 'Orphan' else f'go with it ({propagation})'}")
+    if content:
+        parts.append(
+            "everything in the namespace goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items())
+        )
+    return "; ".join(parts)
+
+
+def _answer(
+    tools: ToolContext, action: str, kind: Kind, answer: Answer, *, dry_run: bool, before: dict[str, Any] | None,
+    after: dict[str, Any] | None, note: str, owned: list[dict[str, str]] | None = None,
+) -> ToolAnswer:  # fmt: skip
+    metadata = (after or before or {})["metadata"]
+    warnings = [plain_text(tools.redactor.redact_text(warning)) for warning in answer.warnings]
+    note = plain_text(tools.redactor.redact_text(note))
+    changes = changes_between(before, after)
+    structured = {
+        "action": action,
+        "dry_run": dry_run,
+        "object": {
+            "kind": kind.name,
+            "namespace": metadata.get("namespace"),
+            "name": metadata["name"],
+            "uid": metadata.get("uid"),
+            "resource_version": metadata.get("resourceVersion"),
+            "generation": metadata.get("generation"),
+        },
+        "before": before,
+        "after": after,
+        "changes": changes,
+        "owned": owned[:MAX_LISTED] if owned is not None else None,
+        "owned_total": len(owned) if owned is not None else None,
+        "warnings": warnings,
+        "note": note,
+    }
+    lines = [("dry run, nothing is stored: " if dry_run else "") + note, *(f"warning: {warning}" for warning in warnings)]
+    lines += [f"{change['path']}: {_shown(change['old'])} -> {_shown(change['new'])}" for change in changes[:40]]
+    return ToolAnswer(plain_text("\n".join(lines)), structured)
+
+
+def _shown(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _title(kind: Kind, namespace: str | None, name: str) -> str:
+    return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
+
+
+def _dry(dry_run: bool) -> list[tuple[str, str | int]]:
+    return [("dryRun", "All")] if dry_run else []
+
+
+TOOLS: tuple[ToolDeclaration, ...] = (create_deployment, delete_resource)

@@ -1,0 +1,197 @@
+"""Clusters and single objects."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from configuration.errors import ClusterError, NotFound, NotPermitted
+from kinds.envelope import live
+from kinds.kind import Kind, row
+from kinds.registry import KINDS, find_kind
+from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
+from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.object_names import namespace_name, object_name
+from mcp_tools.output_schemas import ENVELOPE, obj
+from mcp_tools.plain_text import plain_text
+from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
+
+_COUNTED = ("namespaces", "nodes", "pods")
+_TEXT = {"type": "string"}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+
+
+@tool(
+    "k8s_get_cluster_info",
+    title="Cluster identity and size",
+    arguments={
+        "context": CONTEXT,
+        "check_permissions": boolean("Also ask the API server which kinds these credentials may list.", default=False),
+    },
+    output=obj(
+        {
+            "cluster": _TEXT,
+            "cluster_uid": {"type": ["string", "null"], "description": "uid of namespace kube-system: names the cluster itself"},
+            "server_version": _TEXT,
+            "api_server": _TEXT,
+            "counts": {"type": "object", "description": "Objects per kind; null when it may not be listed"},
+            "may_list": {"type": ["object", "null"], "description": "Kind -> whether it may be listed; null when not asked for"},
+        }
+    ),
+)
+async def get_cluster_info(tools: ToolContext, *, context: str = "", check_permissions: bool = False) -> ToolAnswer:
+    """Which cluster this is (name, uid, version, address), how many namespaces, nodes and pods it has, and what may be read."""
+    api = tools.clusters.api(context)
+    version = orjson.loads((await api.get("/version", doing="read the version of the API server")).body)
+    uid, *counts = await asyncio.gather(_cluster_uid(api), *(_count(api, KINDS[name]) for name in _COUNTED))
+    may_list = None
+    if check_permissions:
+        answers = await asyncio.gather(*(_may_list(api, kind) for kind in KINDS.values()))
+        may_list = dict(zip(KINDS, answers, strict=True))
+    facts = {
+        "cluster": api.context,
+        "cluster_uid": uid,
+        "server_version": str(version.get("gitVersion", "")),
+        "api_server": tools.redactor.redact_text(api.server),
+        "counts": dict(zip(_COUNTED, counts, strict=True)),
+        "may_list": may_list,
+    }
+    return ToolAnswer(_facts_as_text(facts), facts)
+
+
+async def _cluster_uid(api: ClusterApi) -> str | None:
+    path = KINDS["namespaces"].api_path(name="kube-system")
+    try:
+        answer = await api.get(path, doing="read namespace kube-system")
+    except (NotPermitted, NotFound):
+        return None
+    return str(orjson.loads(answer.body)["metadata"]["uid"])
+
+
+async def _count(api: ClusterApi, kind: Kind) -> int | None:
+    """One item and `remainingItemCount`: exact, and 5 ms however many there are."""
+    try:
+        answer = await api.get(kind.api_path(), doing=f"count {kind.name}", query=[("limit", 1)], accept=METADATA_LIST)
+    except NotPermitted:
+        return None
+    page = decode_page(answer.body, f"count {kind.name}")
+    return len(page.items or []) + (page.metadata.remaining or 0)
+
+
+async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
+    """A SelfSubjectAccessReview: stores nothing. None when even that may not be asked."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "list", "group": kind.group, "resource": kind.name}},
+    }
+    try:
+        answer = await api.send(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            review,
+            doing=f"ask whether {kind.name} may be listed",
+        )
+    except ClusterError:
+        return None
+    return bool(orjson.loads(answer.body)["status"]["allowed"])
+
+
+def _facts_as_text(facts: dict[str, Any]) -> str:
+    counts = ", ".join(f"{'?' if count is None else count} {name}" for name, count in facts["counts"].items())
+    lines = [
+        f"{facts['cluster']}: Kubernetes {facts['server_version']} at {facts['api_server']}",
+        f"uid {facts['cluster_uid'] or 'unknown'}; {counts}",
+    ]
+    if facts["may_list"] is not None:
+        denied = [name for name, allowed in facts["may_list"].items() if not allowed]
+        lines.append("may list every kind" if not denied else f"may not list cluster-wide: {', '.join(denied)}")
+    return "\n".join(lines)
+
+
+@tool(
+    "k8s_list_contexts",
+    title="List kubeconfig contexts",
+    arguments={},
+    output=obj(
+        {
+            "contexts": {
+                "type": "array",
+                "items": obj(
+                    {
+                        "name": _TEXT,
+                        "cluster": _TEXT,
+                        "server": _TEXT,
+                        "user": _TEXT,
+                        "namespace": _TEXT,
+                        "current": {"type": "boolean"},
+                    }
+                ),
+            }
+        }
+    ),
+)
+async def list_contexts(tools: ToolContext) -> ToolAnswer:
+    """The clusters that can be asked about: contexts of the kubeconfig, the current one marked. Nothing is contacted."""
+    current = tools.clusters.default()
+    contexts = [
+        {
+            "name": entry.name,
+            "cluster": entry.cluster,
+            "server": tools.redactor.redact_text(entry.server),
+            "user": entry.user,
+            "namespace": entry.namespace,
+            "current": entry.name == current,
+        }
+        for entry in tools.clusters.contexts()
+    ]
+    lines = [f"{'*' if entry['current'] else ' '} {entry['name']}\t{entry['server']}\t{entry['namespace']}" for entry in contexts]
+    return ToolAnswer(plain_text("\n".join(lines)), {"contexts": contexts})
+
+
+@tool(
+    "k8s_get_resource",
+    title="Get one object",
+    arguments={
+        "context": CONTEXT,
+        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
+        "name": text("Name of the object."),
+        "namespace": text("Its namespace; empty: the context's own.", max_length=63, default=""),
+    },
+    output=obj(
+        {
+            "row": {"type": "object", "description": "The columns of the list tool"},
+            "manifest": {"type": "object", "description": "The whole object, secrets redacted, without managedFields"},
+            "envelope": ENVELOPE,
+        }
+    ),
+)
+async def get_resource(tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "") -> ToolAnswer:
+    """One object, whole: spec and status as JSON with secrets redacted, and its row as the list tools show it."""
+    found = find_kind(kind)
+    api = tools.clusters.api(context)
+    manifest = await read_object(tools, api, found, object_name(name), scope_of(tools, api, found, namespace))
+    envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False)
+    structured = {"row": row(found, found.read(manifest)), "manifest": manifest, "envelope": envelope.as_json()}
+    return ToolAnswer(plain_text(orjson.dumps(manifest).decode()), structured)
+
+
+def scope_of(tools: ToolContext, api: ClusterApi, kind: Kind, namespace: str) -> str | None:
+    """The namespace to look in: the one given, else the context's; None for a cluster-scoped kind."""
+    if not kind.namespaced:
+        return None
+    if namespace:
+        return namespace_name(namespace)
+    return next((entry.namespace for entry in tools.clusters.contexts() if entry.name == api.context), "default")
+
+
+async def read_object(tools: ToolContext, api: ClusterApi, kind: Kind, name: str, namespace: str | None) -> dict[str, Any]:
+    """One redacted object without managedFields. Raises ClusterError."""
+    where = f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
+    answer = await api.get(kind.api_path(namespace, name), doing=f"get {where}")
+    return tools.redactor.redact_object(decode_object(answer.body))
+
+
+TOOLS: tuple[ToolDeclaration, ...] = (get_cluster_info, list_contexts, get_resource)

@@ -1,0 +1,82 @@
+"""What would go with an object: the objects it owns, found by their owner references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configuration.errors import ClusterError
+from kinds.kind import Kind
+from kinds.registry import KINDS
+from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
+from mcp_tools.list_pages import decode_object, decode_page
+
+MAX_LISTED = 50
+_OWNED_KINDS = {
+    "deployments": ("replicasets",),
+    "replicasets": ("pods",),
+    "statefulsets": ("pods",),
+    "daemonsets": ("pods",),
+    "jobs": ("pods",),
+}
+
+
+async def owned_objects(api: ClusterApi, kind: Kind, manifest: dict[str, Any]) -> list[dict[str, str]] | None:
+    """`{kind, namespace, name}` of everything owned by the object, directly or not. None when it could not be found out."""
+    namespace = (manifest.get("metadata") or {}).get("namespace")
+    selector = _selector(manifest)
+    owners, level, found = {str(manifest["metadata"]["uid"])}, [kind], list[dict[str, str]]()
+    try:
+        while level:
+            children = [KINDS[name] for parent in level for name in _OWNED_KINDS.get(parent.name, ())]
+            next_owners: set[str] = set()
+            for child in children:
+                for metadata in await _metadata_of(api, child, namespace, selector):
+                    if owners.intersection(owner.get("uid") for owner in metadata.get("ownerReferences") or []):
+                        next_owners.add(str(metadata["uid"]))
+                        found.append({"kind": child.kind, "namespace": str(namespace or ""), "name": str(metadata["name"])})
+            owners, level = next_owners, children if next_owners else []
+    except ClusterError:
+        return None
+    return found
+
+
+async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] | None:
+    """Kind -> how many objects a namespace holds, for the kinds that are known. None when it may not be read."""
+    counts = {}
+    try:
+        for kind in KINDS.values():
+            if kind.namespaced:
+                answer = await api.get(
+                    kind.api_path(namespace),
+                    doing=f"count {kind.name} in {namespace}",
+                    query=[("limit", 1)],
+                    accept=METADATA_LIST,
+                )
+                page = decode_page(answer.body, f"count {kind.name}")
+                counts[kind.name] = len(page.items or []) + (page.metadata.remaining or 0)
+    except ClusterError:
+        return None
+    return {name: count for name, count in counts.items() if count}
+
+
+async def _metadata_of(api: ClusterApi, kind: Kind, namespace: str | None, selector: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        query: Query = [
+            ("limit", 500),
+            *([("labelSelector", selector)] if selector else []),
+            *([("continue", token)] if token else []),
+        ]
+        answer = await api.get(kind.api_path(namespace), doing=f"list {kind.name}", query=query, accept=METADATA_LIST)
+        page = decode_page(answer.body, f"list {kind.name}")
+        found += [decode_object(item)["metadata"] for item in page.items or []]
+        token = page.metadata.continue_token
+        if not token:
+            return found
+
+
+def _selector(manifest: dict[str, Any]) -> str:
+    """Owned pods carry the labels that the owner selects by; that keeps a large namespace from being read whole."""
+    labels = ((manifest.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
