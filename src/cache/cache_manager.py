@@ -26,7 +26,7 @@ from cache.freshness_rows import read_freshness
 from cache.kind_tables import ensure_kind_tables
 from cache.migrations.runner import migrate
 from cache.refresh_requests import RefreshRequest
-from cache.staging import Staged, Staging
+from cache.staging import BATCH_SIZE, Staged, Staging
 from cache.swap import ScanOutcome, ScanScope, Swap
 from cache.tables import CacheMetadata, ClusterModel, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
@@ -55,7 +55,8 @@ class CacheManager:
     """Opens the database, creating or migrating it. A damaged file is moved aside, never overwritten.
 
     Raises ConfigurationError for a path that cannot be used, CacheTooNew, CacheBusy. `moved_aside` names the damaged
-    file that a new one has replaced. Safe to call from several threads.
+    file that a new one has replaced. Safe to call from several threads. `batch_size` is how many objects are compared and
+    staged by one statement.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class CacheManager:
         policy: TtlPolicy,
         clock: Callable[[], float] = time.time,
         kinds: Mapping[str, Kind] = KINDS,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self.path = path
         self.moved_aside: Path | None = None
         self._policy = policy
+        self._batch_size = batch_size
         self._clock = clock
         self._kinds = dict(kinds)
         self._started_at = clock()
@@ -126,7 +129,7 @@ class CacheManager:
             scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             connection = connect_writer(self.path)
             swap = Swap(connection, scan, self._write, self._clock)
-            return Staging(connection, scan, swap, self._errors)
+            return Staging(connection, scan, swap, self._errors, self._batch_size)
 
     def record_check(self, cluster: str, kind: Kind, *, resource_version: str | None = None, strategy: str = "check") -> None:
         """The stored rows of a fully scanned kind were verified to equal the cluster now."""

@@ -29,7 +29,7 @@ from kinds.record import Record, sort_key
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 500
+BATCH_SIZE = 500
 _FASTEST = 1
 SideRows = Mapping[str, list[list[Any]]]
 
@@ -59,12 +59,18 @@ class Staging:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, scope: ScanScope, swap: Swap, errors: Callable[[], AbstractContextManager[None]]
+        self,
+        connection: sqlite3.Connection,
+        scope: ScanScope,
+        swap: Swap,
+        errors: Callable[[], AbstractContextManager[None]],
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self._connection = connection
         self._scope = scope
         self._swap = swap
         self._errors = errors
+        self._batch_size = batch_size
         self._kind = scope.kind
         self._encoder = RecordEncoder(self._kind.columns)
         self._sides = tuple((side, RecordEncoder(side.columns)) for side in self._kind.side_tables)
@@ -89,7 +95,7 @@ class Staging:
         """Stage objects, of any number of pages. An object seen twice counts once, as it was seen last."""
         with self._errors():
             iterator = iter(records)
-            while page := list(islice(iterator, _PAGE)):
+            while page := list(islice(iterator, self._batch_size)):
                 self._add_page({staged.record.uid: staged for staged in page})
 
     def finish(

@@ -58,7 +58,9 @@ async def assembled(
             await refuse_bad_credentials(loader, contexts)
         with (
             ScanLock(path),
-            CacheManager(path, policy=settings.ttl_policy(), clock=clock, kinds=kinds) as cache,
+            CacheManager(
+                path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size
+            ) as cache,
             CacheReader(path, clock=clock) as reader,
         ):
             scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
