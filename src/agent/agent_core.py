@@ -47,12 +47,15 @@ class FinalAnswer:
     stopped_reason: StoppedReason
     error: K8sMcpError | None = None
     calls: tuple[ToolOutcome, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What the program had to say meanwhile, for those who do not watch the events."""
 
     def as_json(self) -> dict[str, Any]:
         """What `ask -o json` prints."""
         return {
             "answer": self.text, "sources": self.sources.as_json(), "usage": self.usage.as_json(), "steps": self.steps,
-            "stopped_reason": self.stopped_reason, "calls": [call.as_json() for call in self.calls],
+            "stopped_reason": self.stopped_reason, "notices": list(self.notices),
+            "calls": [call.as_json() for call in self.calls],
             "error": {"type": type(self.error).__name__, "message": str(self.error)} if self.error else None,
         }  # fmt: skip
 
@@ -67,14 +70,14 @@ class _Progress:
     texts: list[str] = field(default_factory=list)
     calls: list[ToolOutcome] = field(default_factory=list)
     mistakes: Counter[str] = field(default_factory=Counter)
-    notices: set[str] = field(default_factory=set)
+    notices: list[str] = field(default_factory=list)
 
     def event(self, event: Any) -> None:
         """The same notice once per question."""
         if isinstance(event, Notice):
             if event.text in self.notices:
                 return
-            self.notices.add(event.text)
+            self.notices.append(event.text)
         self.on_event(event)
 
     def notice(self, text: str) -> None:
@@ -138,8 +141,6 @@ class AgentCore:
                 return "answered"
             progress.steps += 1
             await self._run_calls(reply.tool_calls, progress)
-        limit = self._settings.agent_max_steps
-        progress.notice(f"stopped after {limit} rounds of tool calls (AGENT_MAX_STEPS); the answer is what they gave")
         await self._reply(progress, tools, last=True)
         return "step_limit"
 
@@ -235,7 +236,7 @@ class AgentCore:
     def _final(self, progress: _Progress, text: str, reason: StoppedReason, error: K8sMcpError | None = None) -> FinalAnswer:
         return FinalAnswer(
             text=text, sources=self._gateway.ledger.take(), usage=progress.usage, steps=progress.steps,
-            stopped_reason=reason, error=error, calls=tuple(progress.calls),
+            stopped_reason=reason, error=error, calls=tuple(progress.calls), notices=tuple(progress.notices),
         )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ RESULT_SHARE = 0.2
 """Part of the context window that a single tool result may take."""
 REPLY_SHARE = 0.25
 """Part of it that is kept free for the reply, at most; LLM_MAX_TOKENS when that is less."""
+CHARACTERS_PER_TOKEN = 2.4
+"""Of JSON full of generated names, the worst that is common; prose has four."""
 _LONG_STRING = 400
 _DROPPED = "[dropped to save room; call the tool again if this is needed]"
 
@@ -30,9 +32,9 @@ class Rendered:
 
 
 def estimate_tokens(text: str) -> int:
-    """Cheap and on the safe side: JSON of Kubernetes objects has about three characters to a token, CJK one."""
+    """Cheap and on the safe side; a CJK character counts as one token."""
     plain = sum(1 for _ in filter(str.isascii, text)) if not text.isascii() else len(text)
-    return plain // 3 + (len(text) - plain) + 1
+    return int(plain / CHARACTERS_PER_TOKEN) + (len(text) - plain) + 1
 
 
 def result_budget(context_window: int) -> int:
@@ -147,7 +149,7 @@ def _render_lines(lines: list[str], head: dict[str, Any], budget_tokens: int) ->
     shown = _fitting(lines[::-1], room)
     kept = lines[len(lines) - shown :]
     if not kept and lines:
-        kept, shown = [lines[-1][-room * 3 :]], 1
+        kept, shown = [lines[-1][-int(room * CHARACTERS_PER_TOKEN) :]], 1
     if shown < len(lines):
         head = head | {"cut": f"last {shown} of {len(lines)} lines shown; grep, since_seconds or tail_lines narrow it"}
     summary = f"last {shown} of {len(lines)} lines" if shown < len(lines) else _count(len(lines), "line")
@@ -160,7 +162,7 @@ def _render_object(body: dict[str, Any], head: dict[str, Any], budget_tokens: in
         return Rendered(text, _object_summary(body))
     text = _compact(head) + "\n" + _compact(_shortened(body))
     if estimate_tokens(text) > budget_tokens:
-        room = budget_tokens * 3
+        room = int(budget_tokens * CHARACTERS_PER_TOKEN)
         text = f"{text[:room]}\n… {room} of {len(text)} characters shown; query_cache or a narrower tool gives single fields"
     return Rendered(text, f"{_object_summary(body)}, shortened")
 

@@ -90,7 +90,7 @@ class ModelClient:
         """Import litellm (3-4 s). Safe to call twice, and from any thread."""
         with self._import_lock:
             if self._litellm is None:
-                self._litellm = _import_litellm()
+                self._litellm = import_litellm()
 
     @property
     def name(self) -> str:
@@ -236,7 +236,7 @@ class ModelClient:
         return (TimeoutError, ConnectionError, httpx.HTTPError, openai.OpenAIError, own)
 
 
-def _import_litellm() -> Any:
+def import_litellm() -> Any:
     """Import quietly: no price list from the network, no `.env` of the working directory, nothing on stdout."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
