@@ -43,7 +43,10 @@ _LONGEST_ERROR = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterIdentity:
-    """`cluster` is the context's name, `uid` that of the kube-system namespace, `api_server` its URL."""
+    """`cluster` is the context's name, `uid` that of the kube-system namespace, `api_server` its URL.
+
+    An empty uid means that the credentials may not read it: then nothing is concluded from it.
+    """
 
     cluster: str
     uid: str
@@ -101,13 +104,14 @@ class CacheManager:
             now = int(self._clock())
             with transaction(self._engine, self.path) as connection:
                 known = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == identity.cluster)).scalar()
-            if known is not None and known != identity.uid:
+            uid = identity.uid or known or ""
+            if known and known != uid:
                 logger.warning(
                     "%s is another cluster than before: what the cache held under that name is dropped", identity.cluster
                 )
                 forget_cluster(self._engine, self.path, identity.cluster, self._kinds.values())
             values = {
-                "uid": identity.uid,
+                "uid": uid,
                 "server_version": identity.server_version,
                 "api_server": identity.api_server,
                 "last_success_at": now,
