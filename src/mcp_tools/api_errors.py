@@ -19,6 +19,7 @@ _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
     422: (ClusterError, "correct the fields that are named"),
     429: (ClusterError, "wait a little, the API server is limiting requests"),
 }
+_ADVICE_BY_REASON = {"AlreadyExists": "choose another name, or look at the object that has it"}
 _SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
 _MAX_MESSAGE = 1500
 
@@ -32,6 +33,7 @@ def error_of(status: int, body: bytes, doing: str) -> ClusterError:
     reason = str(answer.get("reason") or "")
     words = str(answer.get("message") or "").strip() or _plain_body(body)
     class_, advice = _ADVICE.get(status, (ClusterError, _SERVER_ADVICE))
+    advice = _ADVICE_BY_REASON.get(reason, advice)
     detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words[:_MAX_MESSAGE]) if part)
     return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason)
 

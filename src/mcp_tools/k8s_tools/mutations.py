@@ -76,7 +76,7 @@ async def create_deployment(
         _DEPLOYMENTS.api_path(scope),
         manifest,
         doing=f"create Deployment {scope}/{name}",
-        query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *_dry(dry_run)],
+        query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])],
     )
     after = tools.redactor.redact_object(decode_object(answer.body))
     note = f"{'would create' if dry_run else 'created'} Deployment {scope}/{name}: {replicas} × {image}"
@@ -141,10 +141,10 @@ async def delete_resource(
         {"resourceVersion": resource_version} if resource_version else {}
     )
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
+    if dry_run:
+        options["dryRun"] = ["All"]  # with a body the API server ignores the query: a dryRun there would delete for real
     content = await namespace_content(api, name) if found.name == "namespaces" else None
-    answer = await api.send(
-        "DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}", query=_dry(dry_run)
-    )
+    answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}")
     after = _left(tools, answer, before)
     note = _deletion_note(_title(found, scope, name), owned, propagation, content, dry_run=dry_run, still_there=after is not None)
     return _answer(tools, "delete", found, answer, dry_run=dry_run, before=before, after=after, note=note, owned=owned)
@@ -181,7 +181,9 @@ def _deletion_note(
     if owned is None:
         parts.append("what it owns could not be read")
     elif owned:
-        counts = ", ".join(f"{count} {kind}" for kind, count in Counter(item["kind"] for item in owned).items())
+        counts = " and ".join(
+            f"{count} {kind}{'s' * (count > 1)}" for kind, count in Counter(item["kind"] for item in owned).items()
+        )
         parts.append(f"{counts} it owns {'stay, without owner' if propagation == 'Orphan' else f'go with it ({propagation})'}")
     if content:
         parts.append(
@@ -218,7 +220,9 @@ def _answer(
         "note": note,
     }
     lines = [("dry run, nothing is stored: " if dry_run else "") + note, *(f"warning: {warning}" for warning in warnings)]
-    lines += [f"{change['path']}: {_shown(change['old'])} -> {_shown(change['new'])}" for change in changes[:40]]
+    lines += [
+        f"{change['path']}: {_shown(change['old'])} -> {_shown(change['new'])}" for change in changes[:40] if change["path"]
+    ]
     return ToolAnswer(plain_text("\n".join(lines)), structured)
 
 
@@ -228,10 +232,6 @@ def _shown(value: Any) -> str:
 
 def _title(kind: Kind, namespace: str | None, name: str) -> str:
     return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
-
-
-def _dry(dry_run: bool) -> list[tuple[str, str | int]]:
-    return [("dryRun", "All")] if dry_run else []
 
 
 TOOLS: tuple[ToolDeclaration, ...] = (create_deployment, delete_resource)
