@@ -1,8 +1,8 @@
-"""What else a change touches, read from the cluster before anyone is asked."""
+"""What else a change touches, and what of it cannot be undone, from the server's preview and the cluster itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.cached_read import GENERIC_LIST
@@ -14,40 +14,27 @@ if TYPE_CHECKING:
 
 _SHOWN_NAMES = 5
 _MOST_COUNTED = 1000
-_IN_NAMESPACE = ("deployments", "statefulsets", "daemonsets", "jobs", "services", "pods")
 _DATA_KINDS = ("PersistentVolumeClaim", "PersistentVolume")
 
 
 async def blast_radius(
-    gateway: CacheFirstGateway, target: ObjectRef, *, action: str, manifest: Mapping[str, Any], cluster: str
+    gateway: CacheFirstGateway, target: ObjectRef, preview: Mapping[str, Any], *, cluster: str
 ) -> tuple[str, ...]:
-    """One line each. `manifest` is the object as it is (delete) or will be (create).
-
-    A part that cannot be read is named as unknown: it must not look as if nothing were there.
-    """
-    spec = manifest.get("spec") or {}
-    lines = []
-    replicas = spec.get("replicas")
-    if replicas is not None:
-        lines.append(f"{replicas} replicas " + ("will be started" if action == "create" else "are asked for now"))
-    if action == "create":
-        return tuple(lines)
-    if target.kind == "Namespace":
-        return (*lines, *[await _count_in(gateway, kind, target.name, cluster) for kind in _IN_NAMESPACE])
-    if target.kind == "Node":
-        return (*lines, await _pods(gateway, {"kind": "pods", "filters": {"node": target.name}}, cluster, "run on it"))
-    selector = _selector(spec.get("selector"))
-    if selector and target.kind != "Service":
-        arguments = {"kind": "pods", "namespace": target.namespace, "label_selector": selector}
-        lines.append(await _pods(gateway, arguments, cluster, "belong to it and end with it"))
-    return tuple(lines)
+    """One line each. What cannot be read is named as unknown: it must not look as if nothing were there."""
+    lines = [_replicas(preview), *_owned(preview)]
+    if preview.get("action") == "delete" and target.kind == "Namespace":
+        lines.append(str(preview.get("note") or "everything in it; what that is could not be read"))
+    if preview.get("action") == "delete" and target.kind == "Node":
+        lines.append(await _pods_on(gateway, target.name, cluster))
+    return tuple(line for line in lines if line)
 
 
-def irreversible(target: ObjectRef, *, action: str, manifest: Mapping[str, Any]) -> str:
+def irreversible(target: ObjectRef, preview: Mapping[str, Any]) -> str:
     """What cannot be undone, in one sentence; "" when the change can simply be taken back."""
-    if action != "delete":
+    if preview.get("action") != "delete":
         return ""
-    owner = next((o for o in (manifest.get("metadata") or {}).get("ownerReferences") or () if o.get("controller")), None)
+    metadata = (preview.get("before") or {}).get("metadata") or {}
+    owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
     if owner:
         return f"this {target.kind} is gone; its {owner.get('kind')} {owner.get('name')} will probably make another one"
     if target.kind == "Namespace":
@@ -57,31 +44,38 @@ def irreversible(target: ObjectRef, *, action: str, manifest: Mapping[str, Any])
     return f"the {target.kind} is gone; created again from its manifest it is a new object with a new uid and no history"
 
 
-async def _count_in(gateway: CacheFirstGateway, kind: str, namespace: str, cluster: str) -> str:
-    found, more, problem = await _listed(gateway, {"kind": kind, "namespace": namespace}, cluster)
-    return f"{kind}: unknown ({problem})" if problem else f"{kind}: {len(found)}{'+' if more else ''}"
-
-
-async def _pods(gateway: CacheFirstGateway, arguments: dict[str, Any], cluster: str, relation: str) -> str:
-    found, more, problem = await _listed(gateway, arguments, cluster)
-    if problem:
-        return f"pods that {relation}: unknown ({problem})"
-    names = ", ".join(str(row["name"]) for row in found[:_SHOWN_NAMES])
-    rest = f", … {_SHOWN_NAMES} of {len(found)} shown" if len(found) > _SHOWN_NAMES else ""
-    return f"{len(found)}{'+' if more else ''} pods {relation}" + (f": {names}{rest}" if names else "")
-
-
-async def _listed(gateway: CacheFirstGateway, arguments: dict[str, Any], cluster: str) -> tuple[list[dict[str, Any]], bool, str]:
-    asked = {name: value for name, value in arguments.items() if value is not None}
-    try:
-        answer = await gateway.call(GENERIC_LIST, asked | {"context": cluster, "limit": _MOST_COUNTED}, live=True)
-    except K8sMcpError as error:
-        return [], False, str(error)[:120]
-    return answer.rows, bool(answer.continue_token), ""
-
-
-def _selector(selector: Any) -> str:
-    """A workload's selector in the form of a label selector; "" for none, or for a form that cannot be written so."""
-    if not isinstance(selector, dict) or "matchLabels" not in selector or selector.get("matchExpressions"):
+def _replicas(preview: Mapping[str, Any]) -> str:
+    replicas = ((preview.get("before") or preview.get("after") or {}).get("spec") or {}).get("replicas")
+    if replicas is None:
         return ""
-    return ",".join(f"{key}={value}" for key, value in selector["matchLabels"].items())
+    return f"{replicas} replicas will be started" if preview.get("before") is None else f"{replicas} replicas are asked for now"
+
+
+def _owned(preview: Mapping[str, Any]) -> Sequence[str]:
+    """The server says which objects the garbage collector treats along; null means that it could not find out."""
+    if "owned" not in preview or preview.get("before") is None:
+        return ()
+    owned = preview["owned"]
+    if owned is None:
+        return ("owned objects: unknown, they could not be read",)
+    total = preview.get("owned_total") or len(owned)
+    names: dict[str, list[str]] = {}
+    for item in owned:
+        names.setdefault(str(item["kind"]), []).append(str(item["name"]))
+    whole = "" if total == len(owned) else f" ({len(owned)} of {total} listed)"
+    return [f"{len(found)} {kind} owned by it{whole}: {_some(found)}" for kind, found in names.items()]
+
+
+async def _pods_on(gateway: CacheFirstGateway, node: str, cluster: str) -> str:
+    arguments = {"kind": "pods", "filters": {"node": node}, "context": cluster, "limit": _MOST_COUNTED}
+    try:
+        answer = await gateway.call(GENERIC_LIST, arguments, live=True)
+    except K8sMcpError as error:
+        return f"pods that run on it: unknown ({str(error)[:120]})"
+    found = [f"{row['namespace']}/{row['name']}" for row in answer.rows]
+    return f"{len(found)}{'+' if answer.continue_token else ''} pods run on it" + (f": {_some(found)}" if found else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f", … {_SHOWN_NAMES} of {len(names)} shown" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(names[:_SHOWN_NAMES]) + rest

@@ -34,13 +34,13 @@ from configuration.errors import (
 )
 
 if TYPE_CHECKING:
-    from cache.sql_guard import QueryResult
-
     from agent.settings import AgentSettings
     from cache.freshness import Freshness
+    from cache.sql_guard import QueryResult
     from kinds.envelope import Envelope
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
+_OF_ONE_OBJECT = ("k8s_get_resource", "k8s_get_pod_logs")
 NO_LIVE = "live access is switched off (AGENT_FALLBACK_TO_DIRECT_MCP=false)"
 
 
@@ -168,10 +168,16 @@ class CacheFirstGateway:
         return envelope
 
     def with_context(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The context is always named, so that a kubeconfig that changes meanwhile redirects nothing."""
+        """The context is always named, so that a kubeconfig that changes meanwhile redirects nothing.
+
+        A read of one object without a namespace means the one in use (`-n`), not the kubeconfig's.
+        """
         complete = dict(arguments)
-        if "context" in spec.input_schema.get("properties", {}) and not complete.get("context"):
+        properties = spec.input_schema.get("properties", {})
+        if "context" in properties and not complete.get("context"):
             complete["context"] = self.cluster
+        if spec.name in _OF_ONE_OBJECT and complete.get("context") == self.cluster and not complete.get("namespace"):
+            complete["namespace"] = self.namespace
         return complete
 
     async def _read(self, spec: ToolSpec, arguments: dict[str, Any], read: CachedRead, live: bool) -> Answer:

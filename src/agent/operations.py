@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from agent.cache_first_gateway import CacheFirstGateway
     from mcp_tools.tool_loader import ToolResult, ToolSpec
 
-MOST_CHECKS = 3
+MOST_CHECKS = 5
 """How often an object may change under our hands before we give up."""
 _CLUSTER_INFO = "k8s_get_cluster_info"
 
@@ -81,16 +82,13 @@ class Operations:
         cluster_uid = await self._cluster_uid(cluster)
         preview = (await self._gateway.call(spec.name, arguments | {"dry_run": True})).structured or {}
         target = _target(preview)
-        manifest = preview.get("before") or preview.get("after") or {}
-        action = str(preview.get("action") or spec.name)
-        radius = known.blast_radius if known else await blast_radius(
-            self._gateway, target, action=action, manifest=manifest, cluster=cluster
-        )  # fmt: skip
+        # what surrounds the object was shown once; afterwards only the object itself decides
+        radius = known.blast_radius if known else await blast_radius(self._gateway, target, preview, cluster=cluster)
         return ApprovalRequest(
-            tool=spec.name, arguments=arguments, action=action, cluster=cluster, cluster_uid=cluster_uid, target=target,
-            changes=tuple(_change_text(change) for change in preview.get("changes") or ()),
-            blast_radius=radius, warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
-            irreversible=irreversible(target, action=action, manifest=manifest),
+            tool=spec.name, arguments=arguments, action=str(preview.get("action") or spec.name), cluster=cluster,
+            cluster_uid=cluster_uid, target=target, changes=_change_texts(preview), blast_radius=radius,
+            warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
+            irreversible=irreversible(target, preview),
         )  # fmt: skip
 
     async def _cluster_uid(self, cluster: str) -> str:
@@ -154,7 +152,7 @@ def _target(preview: Mapping[str, Any]) -> ObjectRef:
     named = preview.get("object") or {}
     exists = bool(preview.get("before"))
     return ObjectRef(
-        kind=str(named.get("kind") or ""), name=str(named.get("name") or ""), namespace=named.get("namespace") or None,
+        kind=_singular(str(named.get("kind") or "")), name=str(named.get("name") or ""), namespace=named.get("namespace") or None,
         uid=str(named.get("uid") or "") if exists else "",
         resource_version=str(named.get("resource_version") or "") if exists else "",
         generation=int(named.get("generation") or 0) if exists else 0,
@@ -180,13 +178,28 @@ def _preconditions(spec: ToolSpec, target: ObjectRef) -> dict[str, str]:
     return {name: value for name, value in values.items() if value and name in properties}
 
 
-def _change_text(change: Any) -> str:
-    if not isinstance(change, dict):
-        return str(change)
-    old, new = change.get("old"), change.get("new")
-    if old is None:
-        return f"{change.get('path')}: {new}"
-    return f"{change.get('path')}: {old} → {'removed' if new is None else new}"
+def _change_texts(preview: Mapping[str, Any]) -> tuple[str, ...]:
+    """`spec.replicas: 2 → 3`; a change without a path is the object itself, which the title names."""
+    return tuple(_change_text(change) for change in preview.get("changes") or () if change.get("path"))
+
+
+def _change_text(change: Mapping[str, Any]) -> str:
+    old, new = _value(change.get("old")), _value(change.get("new"))
+    if change.get("old") is None:
+        return f"{change['path']}: {new}"
+    return f"{change['path']}: {old} → {'removed' if change.get('new') is None else new}"
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _singular(kind: str) -> str:
+    """The server names kinds in the plural, people and policies as `Deployment`."""
+    try:
+        return find_kind(kind).kind
+    except UnknownKind:
+        return kind
 
 
 def _plural(kind: str) -> str:
