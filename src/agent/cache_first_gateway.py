@@ -62,7 +62,7 @@ class CacheFirstGateway:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger = SourceLedger()
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._environment = environment
         self._live = LiveAccess(loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout)
@@ -106,7 +106,7 @@ class CacheFirstGateway:
 
     async def use_context(self, context: str) -> None:
         """Switch to another context, "" for the default one. Raises ConfigurationError for one that nobody knows."""
-        found = current_cluster.from_kubeconfig(self._settings, self._environment, context=context)
+        found = current_cluster.from_kubeconfig(self.settings, self._environment, context=context)
         if found.problem:
             found = replace(found, name=await self._cluster_in_cache(found.name))
             if context and not found.name:
@@ -140,10 +140,10 @@ class CacheFirstGateway:
 
         Raises QueryRefused, NeverScanned or another CacheError; ToolError when the cache is switched off.
         """
-        if not self._settings.agent_enable_cache_query:
+        if not self.settings.agent_enable_cache_query:
             raise ToolError("SQL reads the cache, which AGENT_ENABLE_CACHE_QUERY=false switches off; use the list tools")
         chosen = cluster or self.cluster
-        result = await self._cache.query(sql, cluster=chosen, timeout_seconds=self._settings.agent_cache_query_timeout)
+        result = await self._cache.query(sql, cluster=chosen, timeout_seconds=self.settings.agent_cache_query_timeout)
         marked = tuple([await self._marked(envelope) for envelope in result.freshness])
         for envelope in marked:
             self.ledger.record(cached_use(envelope))
@@ -187,11 +187,11 @@ class CacheFirstGateway:
             if live:
                 raise InvalidArguments("this continue_token belongs to a list from the cache; start the live list without one")
             return await cached_answer(self._cache, spec.name, cluster, read, token)
-        if not self._settings.agent_enable_cache_query or token:
+        if not self.settings.agent_enable_cache_query or token:
             return await self._go_live(spec, arguments)
         look = await self._cache.look(cluster, read)
         doubt = self._doubt(look, cluster, read)
-        if not self._settings.agent_fallback_to_direct_mcp:
+        if not self.settings.agent_fallback_to_direct_mcp:
             return await self._only_cached(spec, cluster, read, look, doubt)
         if not live and not doubt:
             with suppress(NotFound):  # not in the cache, but it may be newer than the last scan: the cluster knows
@@ -242,7 +242,7 @@ class CacheFirstGateway:
         )  # fmt: skip
 
     def _require_live(self, tool: str) -> None:
-        if not self._settings.agent_fallback_to_direct_mcp:
+        if not self.settings.agent_fallback_to_direct_mcp:
             raise ToolError(f"{tool} needs the cluster itself, and {NO_LIVE}")
 
     def _sign(self, answer: Answer, arguments: Mapping[str, Any], read: CachedRead | None) -> None:
@@ -265,7 +265,7 @@ class CacheFirstGateway:
     def _default_loader(self) -> ToolLoader:
         from mcp_tools.tool_loader import ToolLoader
 
-        return ToolLoader(self._settings, environment=self._environment)
+        return ToolLoader(self.settings, environment=self._environment)
 
 
 def one_sentence(error: K8sMcpError) -> str:
