@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine, delete, select, text
 
+from cache.connection import connect_writer, immediate
 from cache.engine import transaction
 from cache.freshness_rows import read_freshness
 from cache.kind_tables import kind_tables, owner_column
@@ -57,14 +59,20 @@ def clean_up(
     report.refresh_requests = _delete_older(
         engine, path, RefreshRequestModel.__tablename__, "served_at", int(now) - _SERVED_REQUESTS_KEPT_SECONDS
     )
-    with transaction(engine, path) as connection:
-        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
+    _give_back_free_pages(path)
     return report
+
+
+def _give_back_free_pages(path: Path) -> None:
+    """A connection of its own: the statement frees a page each time it is stepped, which SQLAlchemy does once."""
+    with closing(connect_writer(path)) as connection, immediate(connection):
+        connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
 
 
 def _purgeable(engine: Engine, path: Path, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
     with transaction(engine, path) as connection:
-        reachable = dict(connection.execute(select(ClusterModel.name, ClusterModel.last_success_at)).tuples().all())
+        statement = select(ClusterModel.name, ClusterModel.last_success_at)
+        reachable = {name: at for name, at in connection.execute(statement)}  # noqa: C416  -- rows are no tuples to dict()
         rows = read_freshness(connection)
     return [
         (row.cluster, row.kind, row.scope)

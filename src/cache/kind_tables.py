@@ -30,6 +30,8 @@ _TYPES: Mapping[ColumnType, type[TypeEngine[Any]]] = {
 HIDDEN_COLUMNS = frozenset({"manifest", "sort_key"})
 """Columns that mean nothing to somebody who writes SQL."""
 
+_IDENTITY = frozenset({"uid", "name", "resource_version"})
+
 
 def owner_column(kind: Kind) -> str:
     """The column of a side table that holds the object's uid: `pod_uid`."""
@@ -85,7 +87,8 @@ def _side_table(kind: Kind, side: SideTable, metadata: MetaData) -> Table:
 
 
 def _column(declared: DeclaredColumn) -> Column[Any]:
-    return Column(declared.name, _TYPES[declared.type], nullable=declared.nullable)
+    """Only what identifies an object is NOT NULL: an odd value in one object must not fail the swap of them all."""
+    return Column(declared.name, _TYPES[declared.type], nullable=declared.name not in _IDENTITY)
 
 
 def _add_indexes(table: Table, columns: Iterable[DeclaredColumn]) -> None:

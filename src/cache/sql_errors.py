@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 
 from cache import sql_functions
 from cache.sql_views import Views
@@ -22,11 +23,7 @@ def explain_sql_error(error: Exception, views: Views, sql: str, longest: int) ->
     if missing and missing[1] == "column":
         return QueryRefused(f"{text}; {_columns_hint(missing[2].rpartition('.')[2], views, sql)}")
     if missing:
-        near = difflib.get_close_matches(missing[2], sql_functions.ALLOWED, n=3)
-        return QueryRefused(
-            f"{text}; "
-            + (f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(sorted(sql_functions.ALLOWED))}")
-        )
+        return QueryRefused(f"{text}; {_near(missing[2], sql_functions.ALLOWED, 'the functions are')}")
     if "one statement" in text:
         return QueryRefused("only one statement can be run; remove what follows the first semicolon")
     if "too big" in text or "too long" in text or "user-defined function" in text:
@@ -39,16 +36,15 @@ def _unknown_table(name: str, views: Views) -> QueryRefused | NeverScanned:
     try:
         kind = find_kind(bare)
     except UnknownKind:
-        near = difflib.get_close_matches(name, views.columns, n=3)
-        hint = (
-            f"did you mean {', '.join(near)}?"
-            if near
-            else f"the tables are: {', '.join(views.plain_names())} (and all_… of each)"
-        )
-        return QueryRefused(f"there is no table {name[:60]!r}; {hint}")
+        return QueryRefused(f"there is no table {name[:60]!r}; {_near(name, views.plain_names(), 'the tables are')}")
     if kind.name != bare and kind.name in views.columns:
         return QueryRefused(f"there is no table {name[:60]!r}; did you mean {kind.name}?")
     return NeverScanned(f"{kind.name} were never scanned; run `scanner scan --kind {kind.name}`")
+
+
+def _near(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, known := sorted(known), n=3)
+    return f"did you mean {', '.join(near)}?" if near else f"{otherwise}: {', '.join(known)}"
 
 
 def _columns_hint(name: str, views: Views, sql: str) -> str:

@@ -23,7 +23,7 @@ clusters(name, uid, server_version, api_server)
 
 
 def describe_schema(kinds: Iterable[Kind], *, brief: bool = False) -> str:
-    """Compact: the columns that all kinds share once, then each kind's own, with what they mean. `brief` leaves the meanings out."""
+    """Compact: the columns that all kinds share once, then each kind's own, with what they mean (not if `brief`)."""
     shared = columns_of(Record)
     names = {column.name for column in shared}
     lines = [_INTRODUCTION, f"every kind: cluster, {_columns(shared, brief)}, first_seen_at time"]

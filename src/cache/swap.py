@@ -151,6 +151,7 @@ class Swap:
             upto = positions[count - 1]
             with self._write(self._connection):
                 self._check_untouched()
+                self._remove(int(self._clock()))  # what an interrupted first fill left may hold the names of these
                 self._store(last, upto, int(self._clock()))
                 self._set_metadata(
                     resource_version="",

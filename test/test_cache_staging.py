@@ -1,0 +1,247 @@
+"""From staged pages to stored rows."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cache import swap
+from cache.cache_manager import CacheManager, ClusterIdentity, Staged
+from cache.cache_reader import CacheReader
+from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from configuration.errors import CacheError, NeverScanned
+from kinds.kind import row
+from kinds.list_query import ListQuery
+from kinds.registry import KINDS
+
+PODS = KINDS["pods"]
+
+
+def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def names(reader: CacheReader) -> list[str]:
+    return [found["name"] for found in reader.list(CLUSTER, ListQuery(PODS, limit=1000)).rows]
+
+
+def test_a_first_scan_stores_every_object_with_side_rows_and_labels(manager: CacheManager, reader: CacheReader) -> None:
+    outcome = scan(manager, "pods", pods(7))
+    assert (outcome.added, outcome.changed, outcome.removed, outcome.unchanged, outcome.total) == (7, 0, 0, 0, 7)
+    assert len(names(reader)) == 7
+    assert query(manager.path, "SELECT count(*) FROM containers") == [(14,)]
+    assert query(manager.path, "SELECT DISTINCT kind, key, value FROM labels") == [("pods", "app", "web")]
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_every_kind_reads_back_as_the_live_row(kind, manager: CacheManager, reader: CacheReader) -> None:
+    page = staged(kind, api_object(kind, "web-1"), api_object(kind, "web-2"))
+    scan(manager, kind, page)
+    assert reader.list(CLUSTER, ListQuery(kind)).rows == [row(kind, item.record) for item in page]
+    namespace = "default" if kind.namespaced else None
+    found = reader.get(CLUSTER, kind, namespace, "web-1")
+    assert found.row == row(kind, page[0].record)
+    assert found.manifest == api_object(kind, "web-1")
+
+
+def test_an_unchanged_rescan_writes_freshness_and_no_row(manager: CacheManager, clock: Clock) -> None:
+    scan(manager, "pods", pods(50))
+    before = query(manager.path, "SELECT total(length(manifest)), max(rowid), max(first_seen_at) FROM pods")
+    wal = manager.path.with_name(manager.path.name + "-wal")
+    with closing(sqlite3.connect(manager.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    clock.now += 60
+    outcome = scan(manager, "pods", pods(50))
+    assert (outcome.unchanged, outcome.changed) == (50, 0)
+    assert wal.stat().st_size < 100_000
+    assert query(manager.path, "SELECT total(length(manifest)), max(rowid), max(first_seen_at) FROM pods") == before
+    assert query(manager.path, "SELECT last_checked_at FROM cache_metadata") == [(START + 60,)]
+
+
+def test_a_changed_object_replaces_its_row_side_rows_and_labels_and_keeps_first_seen(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", labels={"app": "web", "old": "1"})))
+    clock.now += 60
+    changed = api_object("pods", "web-1", version=2, restarts=4, labels={"app": "web", "new": "1"})
+    changed["spec"]["containers"].pop()
+    assert scan(manager, "pods", staged("pods", changed)).changed == 1
+    assert reader.list(CLUSTER, ListQuery(PODS)).rows[0]["restarts"] == 4
+    assert query(manager.path, "SELECT name FROM containers") == [("app",)]
+    assert query(manager.path, "SELECT key FROM labels ORDER BY key") == [("app",), ("new",)]
+    assert query(manager.path, "SELECT first_seen_at FROM pods") == [(START,)]
+
+
+def test_a_partial_list_removes_nothing_and_leaves_the_old_freshness(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    scan(manager, "pods", pods(10))
+    clock.now += 60
+    with contextlib.suppress(ConnectionError), manager.stage(CLUSTER, PODS) as staging:
+        staging.add(pods(5, version=2))
+        raise ConnectionError("the second page did not come")
+    assert len(names(reader)) == 10
+    freshness = reader.freshness(CLUSTER, PODS)
+    assert freshness is not None
+    assert freshness.last_checked_at == START
+
+
+def test_an_object_seen_twice_is_stored_once_as_seen_last(manager: CacheManager, reader: CacheReader) -> None:
+    first, again = api_object("pods", "web-1"), api_object("pods", "web-1", version=2, restarts=9)
+    again["spec"]["containers"].pop()
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(staged("pods", first))
+        staging.add(staged("pods", again))
+        assert staging.finish(resource_version="1").total == 1
+    assert reader.list(CLUSTER, ListQuery(PODS)).rows[0]["restarts"] == 9
+    assert query(manager.path, "SELECT count(*) FROM containers") == [(1,)]
+
+
+def test_a_name_recreated_with_another_uid_replaces_the_old_object(manager: CacheManager, reader: CacheReader) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "db-0", uid="old")))
+    outcome = scan(manager, "pods", staged("pods", api_object("pods", "db-0", uid="new", version=5)))
+    assert (outcome.added, outcome.removed, outcome.total) == (1, 1, 1)
+    assert query(manager.path, "SELECT uid FROM pods") == [("new",)]
+    assert query(manager.path, "SELECT uid FROM deleted_objects") == [("old",)]
+
+
+def test_a_name_recreated_between_two_pages_of_one_scan_is_stored_under_its_last_uid(manager: CacheManager) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "db-0", uid="old")))
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(staged("pods", api_object("pods", "db-0", uid="old")))
+        staging.add(staged("pods", api_object("pods", "db-0", uid="new", version=5)))
+        outcome = staging.finish(resource_version="1")
+    assert (outcome.added, outcome.removed, outcome.total) == (1, 1, 1)
+    assert query(manager.path, "SELECT uid, pod_uid, position FROM pods JOIN containers ON pod_uid = uid ORDER BY 3") == [
+        ("new", "new", 0),
+        ("new", "new", 1),
+    ]
+
+
+def test_a_changed_redaction_rewrites_unchanged_objects_without_calling_it_a_change(manager: CacheManager) -> None:
+    secret = api_object("pods", "web-1", annotations={"token": "‹redacted:aaaa›"})
+    scan(manager, "pods", staged("pods", secret), redaction="v1/key-a")
+    secret["metadata"]["annotations"]["token"] = "‹redacted:bbbb›"
+    secret["metadata"]["resourceVersion"] = "2"
+    other = api_object("pods", "web-2")
+    outcome = scan(manager, "pods", staged("pods", secret, other), redaction="v1/key-b")
+    assert (outcome.added, outcome.changed) == (1, 1)
+    assert query(manager.path, "SELECT json_extract(annotations, '$.token') FROM pods WHERE name = 'web-1'") == [
+        ("‹redacted:bbbb›",)
+    ]
+    assert query(manager.path, "SELECT field FROM changes") == []
+    assert scan(manager, "pods", staged("pods", secret, other), redaction="v2/key-b").changed == 2
+
+
+def test_a_large_first_fill_is_visible_as_incomplete_until_its_last_chunk(
+    manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 10)
+    seen = []
+    store = swap.Swap._store
+
+    def watching(self: swap.Swap, after: int, upto: int | None, now: int) -> None:
+        try:
+            page = reader.list(CLUSTER, ListQuery(PODS))
+            seen.append((page.envelope.total, page.envelope.complete, page.envelope.fresh))
+        except NeverScanned:
+            seen.append(None)
+        store(self, after, upto, now)
+
+    monkeypatch.setattr(swap.Swap, "_store", watching)
+    scan(manager, "pods", pods(25))
+    assert seen == [None, (10, False, False), (20, False, False)]
+    page = reader.list(CLUSTER, ListQuery(PODS))
+    assert (page.envelope.total, page.envelope.complete, page.envelope.fresh) == (25, True, True)
+
+
+def test_a_first_fill_that_broke_off_is_completed_by_the_next_scan(
+    manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = staged("pods", *(api_object("pods", f"db-{i}", uid=f"old-{i}") for i in range(5)))
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
+    with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS) as staging:
+        broken.setattr(swap.Swap, "_note_success", break_off)
+        staging.add(before)
+        with pytest.raises(KeyboardInterrupt):
+            staging.finish(resource_version="1")
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.total == 4
+    after = staged("pods", *(api_object("pods", f"db-{i}", uid=f"new-{i}") for i in range(5)))
+    assert scan(manager, "pods", after).total == 5
+    assert query(manager.path, "SELECT uid FROM pods ORDER BY uid") == [(f"new-{i}",) for i in range(5)]
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.complete
+
+
+def test_a_scan_of_one_namespace_leaves_the_others_alone(manager: CacheManager, reader: CacheReader) -> None:
+    for namespace in ("a", "b"):
+        page = staged("pods", *(api_object("pods", f"web-{i}", namespace) for i in range(3)))
+        scan(manager, "pods", page, scope=namespace)
+    outcome = scan(manager, "pods", staged("pods", api_object("pods", "web-1", "a")), scope="a")
+    assert (outcome.removed, outcome.unchanged) == (2, 1)
+    page = reader.list(CLUSTER, ListQuery(PODS))
+    assert (page.envelope.total, page.envelope.complete) == (4, False)
+    assert reader.list(CLUSTER, ListQuery(PODS, namespace="a")).envelope.complete is True
+
+
+def test_an_integer_beyond_64_bits_costs_its_own_column_only(manager: CacheManager) -> None:
+    page = [Staged(PODS.read(api_object("pods", "web-1", restarts=2**70)), b"{}"), *staged("pods", api_object("pods", "web-2"))]
+    assert scan(manager, "pods", page).total == 2
+    stored = "SELECT restarts, ready FROM containers WHERE pod = 'web-1' AND name = 'app'"
+    assert query(manager.path, stored) == [(None, 1)]
+
+
+def test_an_object_that_cannot_be_stored_costs_only_itself_and_is_counted(manager: CacheManager, reader: CacheReader) -> None:
+    scan(manager, "pods", pods(2))
+    odd = PODS.read(api_object("pods", "odd-1", labels={"app": object()}))
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add([*pods(2), Staged(odd, b"{}")])
+        assert staging.finish(resource_version="1").total == 2
+    freshness = reader.freshness(CLUSTER, PODS)
+    assert freshness is not None
+    assert freshness.malformed == 1
+
+
+def test_rows_that_somebody_else_changed_meanwhile_refuse_the_swap(manager: CacheManager) -> None:
+    scan(manager, "pods", pods(3))
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(pods(3))
+        scan(manager, "pods", pods(2))
+        with pytest.raises(CacheError, match="scan again"):
+            staging.finish(resource_version="1")
+
+
+def test_another_cluster_under_the_same_name_drops_what_was_known(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    scan(manager, "pods", pods(3))
+    scan(manager, "pods", pods(2))
+    manager.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="another"))
+    with pytest.raises(NeverScanned):
+        reader.list(CLUSTER, ListQuery(PODS))
+    for table in ("pods", "containers", "labels", "deleted_objects", "changes"):
+        assert query(manager.path, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_two_clusters_may_hold_the_same_uid(manager: CacheManager, reader: CacheReader) -> None:
+    manager.register_cluster(ClusterIdentity(cluster="other", uid="other-uid"))
+    scan(manager, "pods", pods(3))
+    scan(manager, "pods", pods(2), cluster="other")
+    assert reader.count(CLUSTER, PODS) == 3
+    assert reader.count("other", PODS) == 2
+
+
+def test_a_kind_switched_on_by_name_gets_its_table_at_its_first_scan(
+    open_manager: Callable[..., CacheManager], reader: CacheReader
+) -> None:
+    manager = open_manager(kinds={"nodes": KINDS["nodes"]})
+    assert scan(manager, "services", staged("services", api_object("services", "web"))).added == 1
+    assert reader.count(CLUSTER, KINDS["services"]) == 1

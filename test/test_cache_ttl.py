@@ -1,0 +1,112 @@
+"""When data is due, stale and gone; what cleanup removes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from cache.cache_manager import CacheManager
+from cache.cache_reader import CacheReader
+from cache.freshness import Freshness
+from cache.ttl_manager import TtlPolicy, is_due
+from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from configuration.errors import NeverScanned
+from kinds.list_query import ListQuery
+from kinds.registry import KINDS
+
+PODS, NODES = KINDS["pods"], KINDS["nodes"]
+CHECKED = Freshness(
+    cluster="c", kind="pods", scope="", freshness_class="dynamic", resource_version="1", last_full_at=1000,
+    last_checked_at=1000, ttl_seconds=300, expires_at=1300, item_count=1, complete=True, permitted=True, last_error=None,
+    last_error_at=None, duration_ms=1, strategy="list", malformed=0,
+)  # fmt: skip
+GRACE = TtlPolicy(dynamic_ttl=300, static_ttl=1800, stale_grace=1000, history_retention=5000)
+
+
+@pytest.mark.parametrize(
+    ("freshness", "now", "due"),
+    [
+        (None, 0, True),
+        (CHECKED, 1239, False),
+        (CHECKED, 1240, True),
+        (replace(CHECKED, last_checked_at=None, last_full_at=None), 1000, True),
+        (replace(CHECKED, last_full_at=None), 1000, True),
+    ],
+    ids=["never looked at", "before 0.8", "at 0.8", "only failed", "unfinished first fill"],
+)
+def test_a_kind_is_due_at_four_fifths_of_its_ttl(freshness: Freshness | None, now: int, due: bool) -> None:
+    assert is_due(freshness, now) is due
+
+
+@pytest.mark.parametrize(
+    ("now", "reachable_at", "started_at", "purged"),
+    [
+        (2299, 2299, 0, False),
+        (2300, 2299, 0, True),
+        (9000, None, 0, False),
+        (9000, 8000, 0, False),
+        (9000, 8990, 8995, False),
+        (9000, 8999, 8995, True),
+    ],
+    ids=["within grace", "past grace", "never reached", "unreachable", "before the first success", "after it"],
+)
+def test_old_rows_are_purged_only_while_the_cluster_answers(
+    now: int, reachable_at: int | None, started_at: int, purged: bool
+) -> None:
+    assert GRACE.may_purge(CHECKED, now, reachable_at=reachable_at, started_at=started_at) is purged
+
+
+def test_each_class_has_its_ttl() -> None:
+    assert {kind.name: GRACE.ttl_seconds(kind) for kind in (PODS, KINDS["namespaces"])} == {"pods": 300, "namespaces": 1800}
+
+
+def test_freshness_ends_exactly_with_the_ttl() -> None:
+    assert (CHECKED.is_fresh(1299), CHECKED.is_fresh(1300)) == (True, False)
+
+
+def test_cleanup_purges_a_kind_that_is_no_longer_scanned_and_it_counts_as_never_scanned(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", pods(1200))
+    clock.now += 1400
+    scan(manager, "nodes", staged("nodes", api_object("nodes", "node-1")))
+    report = manager.cleanup()
+    assert (report.purged, report.rows) == ([(CLUSTER, "pods", "")], 1200)
+    with CacheReader(manager.path, clock=clock) as reader:
+        assert reader.count(CLUSTER, NODES) == 1
+        with pytest.raises(NeverScanned):
+            reader.list(CLUSTER, ListQuery(PODS))
+    with closing(sqlite3.connect(manager.path)) as connection:
+        assert connection.execute("SELECT (SELECT count(*) FROM pods), (SELECT count(*) FROM containers)").fetchone() == (0, 0)
+        assert connection.execute("SELECT DISTINCT kind FROM labels").fetchall() == [("nodes",)]
+
+
+def test_cleanup_keeps_everything_while_the_cluster_does_not_answer(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", pods(3))
+    clock.now += 100_000
+    manager.record_failure(CLUSTER, PODS, "connection refused")
+    assert manager.cleanup().purged == []
+    again = open_manager(policy=GRACE, register=False)
+    assert again.cleanup().purged == []
+    with CacheReader(manager.path, clock=clock) as reader:
+        assert reader.count(CLUSTER, PODS) == 3
+
+
+def test_history_is_kept_for_its_retention(open_manager: Callable[..., CacheManager], clock: Clock) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1"), api_object("pods", "web-2")))
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", version=2, node="node-2")))
+    clock.now = START + 5000
+    report = manager.cleanup()
+    assert (report.deleted_objects, report.changes) == (0, 0)
+    clock.now += 1
+    report = manager.cleanup()
+    assert (report.deleted_objects, report.changes) == (1, 1)
