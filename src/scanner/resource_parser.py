@@ -92,10 +92,12 @@ def _read_one(raw: msgspec.Raw, kind: Kind, check: StorableCheck, staged: list[S
         if not isinstance(obj, dict):
             raise TypeError(f"not a JSON object but a {type(obj).__name__}")
         record = kind.read(obj)
-        if complaint := check.complaint(record):
-            raise ValueError(complaint)
+        complaint = check.complaint(record)
     except _UNREADABLE as error:
         malformed.append(Malformed(_name_of(obj), _reason(error)))
+        return
+    if complaint:
+        malformed.append(Malformed(_name_of(obj), complaint))
     else:
         staged.append(Staged(record, bytes(raw)))
 

@@ -14,5 +14,5 @@ class ScannerSettings(McpSettings, CacheSettings):
     scanner_static_interval: int = Field(1800, gt=0, description="Seconds between scans of kinds that rarely change")
     scanner_dynamic_interval: int = Field(300, gt=0, description="Seconds between scans of pods, nodes, workloads and events")
     scanner_timeout: int = Field(120, gt=0, description="Seconds that a scan may go without progress before it is given up")
-    scanner_batch_size: int = Field(100, gt=0, le=10_000, description="Rows per SQL statement when a scan is stored")
+    scanner_batch_size: int = Field(100, gt=0, le=10_000, description="Objects that one SQL statement compares and stages")
     scanner_concurrent_limit: int = Field(3, gt=0, le=100, description="Scans at the same time, over all clusters")

@@ -1,0 +1,391 @@
+"""What is due when, how much at once, and that one thing failing costs only itself. A scripted API, a real cache."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cache.cache_manager import CacheManager
+from cache.cache_reader import CacheReader
+from cache.refresh_requests import request_refresh
+from cache.ttl_manager import TtlPolicy
+from cache_fixtures import CLUSTER, Clock
+from configuration.errors import NotPermitted, ToolError, Unreachable
+from kinds.registry import KINDS
+from scan_fixtures import Failing, ScriptedTools, pod, query
+from scanner.cluster_scanner import ClusterScanner
+from scanner.daemon import tick_seconds
+from scanner.fair_slots import FairSlots
+from scanner.retry_delays import RetryDelays
+from scanner.scan_coordinator import ScanCoordinator, Schedule
+from scanner.settings import ScannerSettings
+
+TWO_KINDS = {name: KINDS[name] for name in ("pods", "services")}  # one dynamic, one static
+MakeCoordinator = Callable[..., ScanCoordinator]
+
+
+@pytest.fixture
+def tools() -> ScriptedTools:
+    return ScriptedTools({(CLUSTER, "pods"): [pod(1), pod(2)], (CLUSTER, "services"): []})
+
+
+@pytest.fixture
+async def make(tools: ScriptedTools, open_manager: Callable[..., CacheManager], clock: Clock) -> Any:
+    made: list[tuple[ScanCoordinator, CacheReader]] = []
+
+    def build(
+        *, contexts: Sequence[str] = (CLUSTER,), limit: int = 3, policy: TtlPolicy | None = None, kinds: Any = TWO_KINDS,
+        static_interval: float = 1800, dynamic_interval: float = 300, cleanup_interval: float = 300,
+    ) -> ScanCoordinator:  # fmt: skip
+        manager = open_manager(register=False, policy=policy or TtlPolicy())
+        reader = CacheReader(manager.path, clock=clock)
+
+        async def known() -> Sequence[str]:
+            return contexts
+
+        async def no_pause(_: float) -> None:
+            await asyncio.sleep(0)
+
+        scanner = ClusterScanner(tools, manager, timeout_seconds=7, now=clock, sleep=no_pause)  # type: ignore[arg-type]
+        coordinator = ScanCoordinator(
+            scanner,
+            manager,
+            contexts=known,
+            kinds=kinds,
+            freshness=reader.freshness_all,
+            schedule=Schedule(
+                static_interval=static_interval, dynamic_interval=dynamic_interval, cleanup_interval=cleanup_interval
+            ),
+            concurrent_limit=limit,
+            delays=RetryDelays(jitter=lambda: 1.0),
+            clock=clock,
+        )
+        made.append((coordinator, reader))
+        return coordinator
+
+    yield build
+    for coordinator, reader in made:
+        await coordinator.stop()
+        reader.close()
+
+
+async def ticked(coordinator: ScanCoordinator, clock: Clock) -> None:
+    coordinator.tick(clock.now)
+    await coordinator.settle()
+
+
+def scanned(tools: ScriptedTools) -> list[str]:
+    """The kinds that were listed since the last look, sorted."""
+    kinds = sorted(kind for _, kind, _ in tools.calls)
+    tools.calls.clear()
+    return kinds
+
+
+async def test_a_first_tick_scans_everything(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    await ticked(make(), clock)
+    assert scanned(tools) == ["pods", "services"]
+
+
+async def test_a_tick_returns_at_once(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    tools.before_identity = lambda _: asyncio.Event().wait()
+    coordinator = make()
+    coordinator.tick(clock.now)
+    assert tools.calls == []
+    await coordinator.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "dynamic_due_after"),
+    [
+        ({}, 240),
+        ({"dynamic_interval": 100}, 80),
+        ({"policy": TtlPolicy(dynamic_ttl=50)}, 40),
+        ({"dynamic_interval": 600}, 240),
+    ],
+)
+async def test_a_dynamic_kind_is_due_at_four_fifths_of_the_shorter_of_interval_and_ttl(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock, settings: dict[str, Any], dynamic_due_after: int
+) -> None:
+    coordinator = make(**settings)
+    await ticked(coordinator, clock)
+    scanned(tools)
+    start = clock.now
+    clock.now = start + dynamic_due_after - 1
+    await ticked(coordinator, clock)
+    assert scanned(tools) == []
+    clock.now = start + dynamic_due_after
+    await ticked(coordinator, clock)
+    assert scanned(tools) == ["pods"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "static_due_after"),
+    [({}, 1440), ({"static_interval": 500}, 400), ({"policy": TtlPolicy(static_ttl=1000)}, 800)],
+)
+async def test_a_static_kind_is_due_on_its_own_interval(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock, settings: dict[str, Any], static_due_after: int
+) -> None:
+    coordinator = make(**settings)
+    await ticked(coordinator, clock)
+    scanned(tools)
+    clock.now += static_due_after - 1
+    await ticked(coordinator, clock)
+    assert "services" not in scanned(tools)
+    clock.now += 1
+    await ticked(coordinator, clock)
+    assert "services" in scanned(tools)
+
+
+@pytest.mark.parametrize("ttl", [20, 300])
+async def test_a_healthy_cache_is_never_stale(make: MakeCoordinator, tools: ScriptedTools, clock: Clock, ttl: int) -> None:
+    """Ticks as the daemon makes them, scans that take a twentieth of the TTL: at no second is anything stale."""
+    coordinator = make(policy=TtlPolicy(dynamic_ttl=ttl, static_ttl=3 * ttl))
+    every = tick_seconds(ScannerSettings(cache_dynamic_ttl=ttl, cache_static_ttl=3 * ttl))
+    await ticked(coordinator, clock)
+    end, next_tick = clock.now + 20 * ttl, clock.now + every
+    while clock.now < end:
+        clock.now = next_tick
+        next_tick += every
+        before = coordinator._freshness()
+        finished_at = clock.now + ttl / 20
+        assert all(row.is_fresh(finished_at) for row in before), "stale while the scan that is due now would still run"
+        await ticked(coordinator, clock)
+
+
+def test_the_daemon_ticks_every_minute_or_as_often_as_the_shortest_ttl_needs() -> None:
+    assert tick_seconds(ScannerSettings()) == 15
+    assert tick_seconds(ScannerSettings(cache_dynamic_ttl=3600, scanner_dynamic_interval=3600)) == 60
+    assert tick_seconds(ScannerSettings(scanner_dynamic_interval=10)) == 1
+
+
+async def test_a_kind_is_never_scanned_twice_at_a_time(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    release = asyncio.Event()
+    tools.before_page = lambda *_: release.wait()
+    coordinator = make()
+    for _ in range(3):
+        coordinator.tick(clock.now)
+        await eventually(lambda: len(tools.calls) >= 2 and not coordinator._background)
+        clock.now += 1000
+    assert scanned(tools) == ["pods", "services"]
+    release.set()
+    await coordinator.settle()
+    assert coordinator.running == ()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_the_concurrent_limit_holds_over_all_clusters(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock, limit: int
+) -> None:
+    clusters = [f"c{number}" for number in range(4)]
+    coordinator = make(contexts=clusters, limit=limit, kinds=KINDS)
+    await ticked(coordinator, clock)
+    assert len(tools.calls) == 4 * len(KINDS)
+    assert tools.most_running == limit
+
+
+async def test_a_free_slot_goes_to_the_waiting_cluster_that_holds_the_fewest() -> None:
+    slots = FairSlots(2)
+    slots.share_between(2)
+    order: list[str] = []
+    release = asyncio.Event()
+
+    async def work(cluster: str) -> None:
+        async with slots.slot(cluster):
+            order.append(cluster)
+            await release.wait()
+
+    tasks = [asyncio.create_task(work(cluster)) for cluster in ("busy", "busy", "busy", "other")]
+    await eventually(lambda: len(order) == 2)
+    assert order == ["busy", "other"]
+    release.set()
+    await asyncio.gather(*tasks)
+    assert sorted(order) == ["busy", "busy", "busy", "other"]
+
+
+async def test_a_slot_is_free_again_when_who_waited_for_it_was_cancelled() -> None:
+    slots = FairSlots(1)
+    async with slots.slot("a"):
+        waiting = asyncio.create_task(slots.slot("a").__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(5), slots.slot("b"):
+        pass
+
+
+async def test_a_cluster_that_hangs_does_not_delay_another(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    async def hang(context: str, *_: str) -> None:
+        if context == "dead":
+            await asyncio.Event().wait()
+
+    tools.before_page = hang
+    coordinator = make(contexts=["dead", "alive"], limit=2, kinds=KINDS)
+    coordinator.tick(clock.now)
+    await eventually(lambda: len(query_kinds(coordinator, "alive")) == len(KINDS))
+
+
+async def test_a_kind_that_fails_costs_only_itself_and_is_recorded(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_page = Failing(ToolError("the page is nonsense"), lambda _c, kind, _t: kind == "pods")
+    coordinator = make()
+    await ticked(coordinator, clock)
+    rows = {row.kind: row for row in coordinator._freshness()}
+    assert rows["services"].last_error is None
+    assert rows["services"].complete
+    assert rows["pods"].last_error == "the page is nonsense"
+    assert not rows["pods"].scanned
+
+
+async def test_a_defect_of_ours_costs_only_its_kind(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools.before_page = Failing(ZeroDivisionError("ours"), lambda _c, kind, _t: kind == "pods")  # type: ignore[arg-type]
+    coordinator = make()
+    await ticked(coordinator, clock)
+    rows = {row.kind: row for row in coordinator._freshness()}
+    assert rows["services"].complete
+    assert "ZeroDivisionError" in str(rows["pods"].last_error)
+    assert "unexpected failure" in caplog.text
+
+
+async def test_a_failed_kind_is_tried_again_further_and_further_apart(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_page = Failing(ToolError("no"), lambda _c, kind, _t: kind == "pods")
+    coordinator = make()
+    start, tries = clock.now, []
+    while clock.now < start + 300:
+        await ticked(coordinator, clock)
+        tries += [int(clock.now - start)] * scanned(tools).count("pods")
+        clock.now += 5
+    assert tries == [0, 15, 45, 105, 225]
+
+
+async def test_a_recovery_is_logged_once(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing(ToolError("no"), lambda _c, kind, _t: kind == "pods")
+    tools.before_page = failing
+    coordinator = make()
+    await ticked(coordinator, clock)
+    clock.now += 20
+    await ticked(coordinator, clock)
+    failing.on = False
+    with caplog.at_level(logging.INFO, "scanner"):
+        for _ in range(3):
+            clock.now += 500
+            await ticked(coordinator, clock)
+    assert [record.message for record in caplog.records if "recovered after 2 failures" in record.message] != []
+    assert caplog.text.count("recovered") == 1
+
+
+async def test_a_refused_kind_is_recorded_as_such_and_asked_for_rarely(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_page = Failing(NotPermitted("pods is forbidden", status=403), lambda _c, kind, _t: kind == "pods")
+    coordinator = make()
+    await ticked(coordinator, clock)
+    assert {row.kind: row.permitted for row in coordinator._freshness()} == {"pods": False, "services": True}
+    scanned(tools)
+    clock.now += 1700
+    await ticked(coordinator, clock)
+    assert "pods" not in scanned(tools)
+    clock.now += 101
+    await ticked(coordinator, clock)
+    assert "pods" in scanned(tools)
+
+
+async def test_a_cluster_that_does_not_answer_costs_one_try_not_one_for_each_kind(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_identity = Failing(Unreachable("connection refused"))
+    coordinator = make(kinds=KINDS)
+    await ticked(coordinator, clock)
+    assert tools.calls == []
+    assert {row.last_error for row in coordinator._freshness()} == {"connection refused"}
+    assert len(coordinator._freshness()) == len(KINDS)
+
+
+async def test_a_cluster_that_stops_answering_in_between_is_not_asked_for_every_kind(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_page = Failing(Unreachable("connection refused"))
+    await ticked(make(kinds=KINDS, limit=1), clock)
+    assert {kind for _, kind, _ in tools.calls} == {next(iter(KINDS))}
+
+
+async def test_a_refresh_request_is_served_though_nothing_is_due(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    coordinator = make()
+    await ticked(coordinator, clock)
+    scanned(tools)
+    path = coordinator._cache.path
+    request_refresh(path, cluster=CLUSTER, kind="services", reason="somebody changed one", clock=clock)
+    request_refresh(path, cluster="unknown", kind="services", clock=clock)
+    coordinator.serve_requests()
+    await coordinator.settle()
+    assert scanned(tools) == ["services"]
+    coordinator.serve_requests()
+    await coordinator.settle()
+    assert scanned(tools) == []
+
+
+async def test_old_history_is_cleaned_up_on_its_own_interval(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    coordinator = make(policy=TtlPolicy(history_retention=1000), cleanup_interval=600)
+    await ticked(coordinator, clock)
+    tools.objects[CLUSTER, "pods"].pop()
+    clock.now += 300
+    await ticked(coordinator, clock)
+    count = "SELECT count(*) FROM deleted_objects"
+    assert query(coordinator._cache.path, count) == [(1,)]
+    clock.now += 1100
+    await ticked(coordinator, clock)
+    assert query(coordinator._cache.path, count) == [(0,)]
+
+
+async def test_stopping_cancels_scans_and_shows_nothing_half(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    tools.page_size = 1
+
+    async def stall(_context: str, kind: str, token: str) -> None:
+        if kind == "pods" and token:
+            await asyncio.Event().wait()
+
+    tools.before_page = stall
+    coordinator = make()
+    coordinator.tick(clock.now)
+    await eventually(lambda: (CLUSTER, "pods", "1") in tools.calls)
+    await coordinator.stop()
+    assert coordinator.running == ()
+    assert query(coordinator._cache.path, "SELECT count(*) FROM pods") == [(0,)]
+    assert query(coordinator._cache.path, "SELECT count(*) FROM cache_metadata WHERE kind = 'pods'") == [(0,)]
+
+
+async def test_one_run_reports_every_cluster_and_kind(make: MakeCoordinator, tools: ScriptedTools) -> None:
+    tools.before_page = Failing(NotPermitted("no", status=403), lambda context, kind, _t: (context, kind) == ("b", "pods"))
+    report = await make().scan_once(["a", "b"], list(TWO_KINDS.values()))
+    assert [(row.cluster, row.kind, row.outcome) for row in report.kinds] == [
+        ("a", "pods", "scanned"),
+        ("a", "services", "scanned"),
+        ("b", "pods", "not_permitted"),
+        ("b", "services", "scanned"),
+    ]
+    assert report.problem() is None
+    named = report.problem(["pods", "services"])
+    assert named is not None
+    assert named.exit_code == 3
+
+
+def query_kinds(coordinator: ScanCoordinator, cluster: str) -> set[str]:
+    return {row.kind for row in coordinator._freshness() if row.cluster == cluster and row.complete}
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  the database sets no asyncio.Event
+            await asyncio.sleep(0.01)
