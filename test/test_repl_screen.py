@@ -91,6 +91,14 @@ def test_on_a_narrow_terminal_the_status_outlives_age_and_node() -> None:
     assert set(printed.left_out) >= {"AGE", "IP", "NODE"}
 
 
+def test_on_a_narrow_terminal_an_event_keeps_its_object_and_message() -> None:
+    row = dict.fromkeys(KINDS["events"].list_columns, "value-of-column") | {"message": "Back-off restarting failed container " * 3}
+    printed = print_grid(kind_grid(KINDS["events"], [row], now=0, namespace=True), 60)
+    assert "OBJECT NAME" in printed.lines[0].plain
+    assert "Back-off re" in printed.lines[1].plain
+    assert set(printed.left_out) == {"COUNT", "OBJECT KIND", "TYPE", "REASON"}
+
+
 def test_a_pipe_gets_every_column_in_full_and_no_colour() -> None:
     out = io.StringIO()
     assert Screen(out, out).table(kind_grid(KINDS["pods"], PODS, now=1767229200, namespace=True)) == ()

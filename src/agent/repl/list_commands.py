@@ -29,7 +29,8 @@ def _list_command(kind_name: str, example: str = "") -> SlashCommand:
     filters = tuple(kind.filters)
     return SlashCommand(
         name=kind.name,
-        help=f"{kind.name}, from the cache when it is fresh, else live",
+        help=f"list {kind.name}"
+        + (" of the namespace in use, -A of all, or one by name" if kind.namespaced else ", or one by name"),
         handler=handler,
         arguments="[NAME] " + " ".join(f"[{name}=…]" for name in filters),
         options=(*scope, SELECTOR, OBJECT_OUTPUT, LIMIT, LIVE),
@@ -167,7 +168,7 @@ def _count(kind: Kind, rows: int, before: int, total: int | None, *, more: bool,
         narrowed = " that match" if "label_selector" in arguments or set(arguments) & ({"filters"} | set(kind.filters)) else ""
         return f"no {kind.name}{narrowed}{where}" + (" · -A looks in every namespace" if namespace else "")
     seen = f"{before + 1}-{before + rows}" if before else str(rows)
-    noun = kind.name if rows != 1 or before or total else kind.name.removesuffix("s")
+    noun = kind.name if rows != 1 or before or (total or 1) > 1 else kind.kind.lower()
     return f"{seen}{f' of {total:,}' if total is not None and total > rows else ''} {noun}" + (
         " · /more shows the next" if more else ""
     )

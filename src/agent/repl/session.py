@@ -64,7 +64,9 @@ class ReplSession:
         opening.add_done_callback(self._leave_on_failure)
         _on_termination(asyncio.current_task())
         try:
-            await self._lines(opening)
+            # Raw from here to the end: between prompt and answer, a cooked terminal would echo keys and swallow Ctrl-D.
+            with self._keyboard.raw_mode():
+                await self._lines(opening)
         except asyncio.CancelledError:
             return TERMINATED
         finally:

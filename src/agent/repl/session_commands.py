@@ -31,7 +31,8 @@ async def help_(bench: Workbench, line: SlashLine) -> None:
         return
     bench.screen.pairs([(f"/{command.name}", command.help) for command in commands.values()])
     bench.screen.note(
-        "\nAnything else is a question to the model, in any language.\n"
+        "\nLists come from the cache while it is fresh, else live; -n -A -l -o are kubectl's, --live asks the API server.\n"
+        "Anything else is a question to the model, in any language.\n"
         "Esc or Ctrl-C stops an answer · Esc Enter or a trailing \\ starts a new line · Ctrl-R searches history · Ctrl-D leaves"
     )
 
@@ -57,7 +58,7 @@ async def status(bench: Workbench, _: SlashLine) -> None:
         [
             ("cluster", gateway.cluster or "none"),
             ("namespace", gateway.namespace),
-            ("model", bench.model.problem or bench.model.name),
+            ("model", bench.model.problem.partition(": ")[0] or bench.model.name),
             ("session", f"{bench.session.questions} questions · {bench.usage.text()}"),
             ("cache", str(bench.settings.cache_db_path)),
         ]

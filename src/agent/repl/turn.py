@@ -90,7 +90,8 @@ class Turns:
             self._screen.error(str(final.error))
         elif final.stopped_reason == "step_limit":
             self._screen.warning("stopped at the step limit (AGENT_MAX_STEPS); ask again to go on")
-        self._screen.note(signature(final, time.monotonic() - started))
+        if final.sources.uses or final.usage.calls:
+            self._screen.note(signature(final, time.monotonic() - started))
         return True
 
     def _sign(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markdown import Markdown
-from rich.segment import Segments
+from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
@@ -104,23 +104,28 @@ class AnswerView:
     def _line(self, text: str, style: str) -> None:
         self._flush()
         console = self._screen.out if self._screen.interactive else self._screen.err
-        console.print(Text(safe_line(text), style=style))
+        console.print(Text(safe_line(text), style=style), soft_wrap=not console.is_terminal)
 
     def _flush(self) -> None:
         for block in self._blocks.finish():
             self._print_block(block)
 
     def _print_block(self, block: str) -> None:
-        self._screen.out.print(_markdown(block), soft_wrap=False)
+        for line in self._rendered(block):
+            self._screen.out.print(Segments(line), end="")
         self._screen.out.print()
+
+    def _rendered(self, block: str) -> list[list[Segment]]:
+        """Lines of a block, each with its end; without the empty ones that rich puts around tables and code."""
+        lines = self._screen.out.render_lines(_markdown(block), pad=False, new_lines=True)
+        filled = [number for number, line in enumerate(lines) if any(segment.text.strip() for segment in line)]
+        return lines[filled[0] : filled[-1] + 1] if filled else []
 
     def _moving(self) -> RenderableType:
         """What Live redraws: the end of the unfinished block, and what is being waited for."""
         parts: list[RenderableType] = []
-        console = self._screen.out
         if self._blocks.pending.strip():
-            lines = console.render_lines(_markdown(self._blocks.pending), pad=False, new_lines=True)
-            shown = lines[-max(3, console.height - 5) :]
+            shown = self._rendered(self._blocks.pending)[-max(3, self._screen.out.height - 5) :]
             parts.append(Segments(segment for line in shown for segment in line))
         self._spinner.update(text=Text(self._status(), style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts, self._spinner)

@@ -23,17 +23,20 @@ WIDEST_CELL = 2000
 """No cell is printed longer than this, however wide the terminal."""
 
 _HEADERS = {"created_at": "AGE", "pod_ip": "IP", "count": "COUNT", "last_seen": "LAST SEEN"}
+_EXPENDABLE = {"events": ("count", "object_kind", "type", "reason")}
 _GOOD = frozenset({"Running", "Ready", "Active", "Bound", "Completed", "Succeeded", "Complete", "Normal", "Available"})
 _WAITING = frozenset({"Pending", "ContainerCreating", "Terminating", "PodInitializing", "Warning", "Unknown", "SchedulingGated"})
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Headers, and cells already safe and in one line. `right` are the columns aligned to the right."""
+    """Headers, and cells already safe and in one line. `right` are the columns aligned to the right, `expendable` those
+    that are left out first when space is short; the others go from the right."""
 
     headers: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
     right: frozenset[int] = frozenset()
+    expendable: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def kind_grid(kind: Kind, rows: Sequence[Mapping[str, object]], *, now: float, n
     names = [name for name in kind.list_columns if namespace or name != "namespace"]
     times = {c.name for c in kind.columns if c.type == "time"}
     headers = tuple(_HEADERS.get(name, name.upper().replace("_", " ")) for name in names)
-    return Grid(headers, tuple(tuple(_list_cell(row.get(name), name in times, now) for name in names) for row in rows))
+    cells = tuple(tuple(_list_cell(row.get(name), name in times, now) for name in names) for row in rows)
+    return Grid(headers, cells, expendable=tuple(names.index(name) for name in _EXPENDABLE.get(kind.name, ())))
 
 
 def sql_grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Grid:
@@ -92,41 +96,41 @@ def print_grid(grid: Grid, width: int | None) -> Printed:
     When space is short, long columns are cut first, then columns are left out from the right, and names are cut last.
     """
     widths = [max(cell_len(text) for text in column) for column in zip(grid.headers, *grid.cells, strict=True)]
-    kept = len(widths) if width is None else _fit(widths, width)
-    lines = [_line(grid.headers[:kept], widths, grid, header=True)]
-    lines += [_line(row[:kept], widths, grid, header=False) for row in grid.cells]
-    return Printed(tuple(lines), grid.headers[kept:])
+    kept = list(range(len(widths))) if width is None else _fit(widths, width, grid.expendable)
+    lines = [_line(grid.headers, kept, widths, grid, header=True)]
+    lines += [_line(row, kept, widths, grid, header=False) for row in grid.cells]
+    return Printed(tuple(lines), tuple(name for position, name in enumerate(grid.headers) if position not in kept))
 
 
-def _fit(widths: list[int], width: int) -> int:
-    """Shrink `widths` in place until they fit; returns how many columns stay."""
-    kept = len(widths)
-    while kept > LEAST_COLUMNS and _needed(widths[:kept], FLEXIBLE) > width:
-        kept -= 1
+def _fit(widths: list[int], width: int, expendable: Sequence[int]) -> list[int]:
+    """Shrink `widths` in place until they fit; returns the positions of the columns that stay."""
+    kept = list(range(len(widths)))
+    going = [*expendable, *(position for position in reversed(kept) if position not in expendable)]
+    while len(kept) > LEAST_COLUMNS and _needed(widths, kept, FLEXIBLE) > width:
+        kept.remove(going.pop(0))
     for least in (FLEXIBLE, LEAST_WIDTH, 1):
-        while _needed(widths[:kept]) > width:
-            widest = max(range(kept), key=lambda position: widths[position])
+        while _needed(widths, kept) > width:
+            widest = max(kept, key=lambda position: widths[position])
             if widths[widest] <= least:
                 break
             widths[widest] -= 1
     return kept
 
 
-def _needed(widths: Sequence[int], at_most: int = WIDEST_CELL) -> int:
-    return sum(min(width, at_most) for width in widths) + GAP * (len(widths) - 1)
+def _needed(widths: Sequence[int], kept: Sequence[int], at_most: int = WIDEST_CELL) -> int:
+    return sum(min(widths[position], at_most) for position in kept) + GAP * (len(kept) - 1)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], grid: Grid, *, header: bool) -> Text:
+def _line(texts: Sequence[str], kept: Sequence[int], widths: Sequence[int], grid: Grid, *, header: bool) -> Text:
     line = Text(no_wrap=True, end="")
-    for position, text in enumerate(texts):
-        last = position == len(texts) - 1
-        shown = cut(text, widths[position])
+    for position in kept:
+        shown = cut(texts[position], widths[position])
         padding = " " * (widths[position] - cell_len(shown))
-        style = "bold" if header else style_of(grid.headers[position], text)
+        style = "bold" if header else style_of(grid.headers[position], texts[position])
         if position in grid.right:
             line.append(padding)
         line.append(shown, style=style)
-        if not last:
+        if position != kept[-1]:
             line.append(("" if position in grid.right else padding) + " " * GAP)
     return line
 

@@ -60,17 +60,22 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Something about the answer, not part of it: dim, and on stderr."""
-        self.err.print(Text(safe_block(text), style="dim"))
+        self._say(Text(safe_block(text), style="dim"))
 
     def warning(self, text: str) -> None:
-        self.err.print(Text(safe_block(text), style="yellow"))
+        self._say(Text(safe_block(text), style="yellow"))
 
     def error(self, text: str) -> None:
         """One line that says what failed and what to do."""
-        self.err.print(Text.assemble(("error: ", "bold red"), safe_line(text)))
+        self._say(Text.assemble(("error: ", "bold red"), safe_line(text)))
+
+    def _say(self, text: Text) -> None:
+        """Wrapped at words on a terminal; a pipe gets the line as it is."""
+        self.err.print(text, soft_wrap=not self.err.is_terminal)
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Names and values in two columns."""
         width = max((len(name) for name, _ in pairs), default=0)
         for name, value in pairs:
-            self.out.print(Text.assemble((f"{name:<{width}}  ", "bold"), safe_line(value)))
+            line = Text.assemble((f"{name:<{width}}  ", "bold"), safe_line(value))
+            self.out.print(line, soft_wrap=not self.out.is_terminal)
