@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import asyncio
+import fcntl
 import os
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -47,6 +51,18 @@ def fill(manager: CacheManager, *, pods: int = 3) -> None:
     scan(manager, "nodes", staged("nodes", api_object("nodes", "node-1")))
     scan(manager, "pods", staged("pods", *(api_object("pods", f"web-{n}", "team-a") for n in range(pods))))
     scan(manager, "deployments", staged("deployments", api_object("deployments", "web", "team-a", spec={"replicas": 3})))
+
+
+async def request_arrived(pid: int) -> None:
+    """Waits until a stopped MCP server has unread bytes on its standard input: a call is under way."""
+    descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        unread = array.array("i", [0])
+        while not unread[0]:
+            fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+            await asyncio.sleep(0.005)
+    finally:
+        os.close(descriptor)
 
 
 @pytest_asyncio.fixture
