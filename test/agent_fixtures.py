@@ -54,15 +54,22 @@ def fill(manager: CacheManager, *, pods: int = 3) -> None:
 
 
 async def request_arrived(pid: int) -> None:
-    """Waits until a stopped MCP server has unread bytes on its standard input: a call is under way."""
-    descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    """Waits until a stopped MCP server has unread bytes in a pipe: a call is under way."""
+    links = {descriptor: descriptor.readlink() for descriptor in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: ASYNC240
+    pipes = [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path, link in links.items() if str(link).startswith("pipe:")]
     try:
-        unread = array.array("i", [0])
-        while not unread[0]:
-            fcntl.ioctl(descriptor, termios.FIONREAD, unread)
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(10):
+            while not any(_unread_bytes(pipe) for pipe in pipes):  # noqa: ASYNC110 (the other end is a process)
+                await asyncio.sleep(0.005)
     finally:
-        os.close(descriptor)
+        for pipe in pipes:
+            os.close(pipe)
+
+
+def _unread_bytes(pipe: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 @pytest_asyncio.fixture
