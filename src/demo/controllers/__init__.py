@@ -1,0 +1,1 @@
+"""What moves the simulated cluster: scheduler, kubelets and controllers, one tick at a time."""

@@ -1,0 +1,1 @@
+"""The story that the simulated cluster tells, as objects."""
