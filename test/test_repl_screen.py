@@ -92,7 +92,8 @@ def test_on_a_narrow_terminal_the_status_outlives_age_and_node() -> None:
 
 
 def test_on_a_narrow_terminal_an_event_keeps_its_object_and_message() -> None:
-    row = dict.fromkeys(KINDS["events"].list_columns, "value-of-column") | {"message": "Back-off restarting failed container " * 3}
+    message = {"message": "Back-off restarting failed container " * 3}
+    row = dict.fromkeys(KINDS["events"].list_columns, "value-of-column") | message
     printed = print_grid(kind_grid(KINDS["events"], [row], now=0, namespace=True), 60)
     assert "OBJECT NAME" in printed.lines[0].plain
     assert "Back-off re" in printed.lines[1].plain

@@ -16,10 +16,9 @@ from agent.commands.query import as_json
 from configuration.errors import CacheError, K8sMcpError
 
 if TYPE_CHECKING:
-    from cache.sql_guard import QueryResult
-
     from agent.settings import AgentSettings
     from agent.terminal.screen import Screen
+    from cache.sql_guard import QueryResult
 
 FIRST_SCAN_SECONDS = 20.0
 SCAN_SECONDS = 120.0
@@ -27,13 +26,17 @@ GREETING = """\
 k8s-mcp on a simulated cluster: about 60 pods, some of them in trouble, and it moves while you watch.
 A scanner keeps the cache fresh in the background; everything goes away when you leave (Ctrl-D).
 
-Try:   /pods -A healthy=false                    what is broken, from the cache
-       /events -A type=Warning                   what Kubernetes says about it
-       /logs {pod} -n {namespace}     why it crashes, live
-       /sql SELECT reason, count(*) FROM containers GROUP BY reason
-       /status                                   how old everything is
+Try:
+{trials}
 With a model key (LLM_API_KEY):  Why is checkout failing?  ·  哪些 Pod 不健康，为什么？
 """
+TRIALS = (
+    ("/pods -A healthy=false", "what is broken, from the cache"),
+    ("/events -A type=Warning", "what Kubernetes says about it"),
+    ("/logs {pod} -n {namespace}", "why it crashes, live"),
+    ("/sql SELECT reason, count(*) FROM containers GROUP BY reason", "any question, in SQL"),
+    ("/status", "how old everything is"),
+)
 QUERIES = (
     (
         "Which pods are in trouble?",
@@ -44,18 +47,18 @@ QUERIES = (
         "SELECT coalesce(node, '(none)') AS node, count(*) AS pods FROM pods GROUP BY node ORDER BY node",
     ),
     (
-        "Why did containers stop?",
-        "SELECT coalesce(reason, last_reason) AS reason, count(*) AS containers, group_concat(DISTINCT pod) AS pods "
-        "FROM containers WHERE reason IS NOT NULL OR last_reason IS NOT NULL GROUP BY 1 ORDER BY 1",
+        "Why are containers not running?",
+        "SELECT namespace, pod, name AS container, reason, last_reason, exit_code, image FROM containers "
+        "WHERE state <> 'running' AND reason <> 'Completed' ORDER BY reason, pod",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What one scan of the demo reported: kind -> number of objects."""
+    """What one scan of the demo reported: kind -> objects and seconds; `seconds` is the whole process, from start to end."""
 
-    objects: dict[str, int]
+    kinds: dict[str, dict[str, float]]
     seconds: float
 
 
@@ -85,10 +88,10 @@ def demo_session(options: CommandOptions, *, seed: int | None, port: int) -> int
         with cluster.scanner_log.open("wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             with child(cluster.scanner(["run"]), cluster.environment, **streams) as scanner:
-                greeting = _wait_for_first_scan(cluster, scanner)
+                words = _wait_for_first_scan(cluster, scanner)
                 session = SessionOptions(
                     load_settings=lambda: settings, environment=cluster.environment, context=CONTEXT,
-                    namespace=here.namespace, greeting=greeting, debug=here.debug,
+                    namespace=here.namespace, greeting=words, debug=here.debug,
                 )  # fmt: skip
                 return asyncio.run(ReplSession(session).run())
 
@@ -115,7 +118,8 @@ def _scan(cluster: DemoCluster) -> Scanned:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
         raise K8sMcpError(f"the scan of the simulated cluster ended with {done.returncode}: {said[0][:500]}")
     report = json.loads(done.stdout)
-    return Scanned({kind["kind"]: kind["objects"] for kind in report["kinds"]}, time.monotonic() - started)
+    kinds = {kind["kind"]: {"objects": kind["objects"], "seconds": kind["duration_seconds"]} for kind in report["kinds"]}
+    return Scanned(kinds, time.monotonic() - started)
 
 
 async def _ask(options: CommandOptions, settings: AgentSettings) -> list[QueryResult]:
@@ -128,13 +132,14 @@ def _report(scanned: Scanned, results: list[QueryResult], seconds: dict[str, flo
         {"question": question, "sql": sql, **as_json(result), "seconds": round(result.elapsed_seconds, 4)}
         for (question, sql), result in zip(QUERIES, results, strict=True)
     ]
-    return {"objects": scanned.objects, "seconds": {name: round(value, 3) for name, value in seconds.items()}, "queries": asked}
+    return {"kinds": scanned.kinds, "seconds": {name: round(value, 3) for name, value in seconds.items()}, "queries": asked}
 
 
 def _print(report: dict[str, Any], screen: Screen) -> None:
     from agent.terminal.grid import sql_grid
 
-    screen.table(sql_grid(("KIND", "OBJECTS"), list(report["objects"].items())))
+    kinds = [(name, kind["objects"], kind["seconds"]) for name, kind in report["kinds"].items()]
+    screen.table(sql_grid(("KIND", "OBJECTS", "SECONDS"), kinds))
     for asked in report["queries"]:
         screen.text(f"\n{asked['question']}\n  {asked['sql']}")
         screen.table(sql_grid(asked["columns"], asked["rows"]))
@@ -154,9 +159,16 @@ def _wait_for_first_scan(cluster: DemoCluster, scanner: subprocess.Popen[bytes])
             break
         crashing = _crashing_pod(cluster)
         if crashing is not None:
-            return GREETING.format(namespace=crashing[0], pod=crashing[1])
+            return greeting(*crashing)
         time.sleep(0.2)
-    return GREETING.format(namespace="payments", pod="NAME")
+    return greeting("shop", "POD")
+
+
+def greeting(namespace: str, pod: str) -> str:
+    """What to try first; the log that is proposed is that of a pod which does crash."""
+    trials = [(line.format(pod=pod, namespace=namespace), why) for line, why in TRIALS]
+    width = max(len(line) for line, _ in trials)
+    return GREETING.format(trials="\n".join(f"  {line:<{width}}  {why}" for line, why in trials))
 
 
 def _crashing_pod(cluster: DemoCluster) -> tuple[str, str] | None:

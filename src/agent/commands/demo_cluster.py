@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,13 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 from configuration.errors import K8sMcpError
+from mcp_tools.child_environment import is_model_variable
 
 START_SECONDS = 30.0
 STOP_SECONDS = 6.0
 CONTEXT = "demo"
+PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _SCANNER = "from scanner.cli import app; app(prog_name='scanner')"
 _DROPPED = ("SCANNER_", "CACHE_", "K8S_", "MCP_", "REDACTION_")
@@ -65,8 +68,8 @@ def demo_cluster(*, seed: int | None, port: int) -> Iterator[DemoCluster]:
 
 
 def demo_environment(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The person's environment, with everything that names a cluster, a database or a key replaced."""
-    kept = {name: value for name, value in environment.items() if not name.startswith(_DROPPED)}
+    """The person's environment, with everything that names a cluster, a database or a key replaced or left out."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(_DROPPED) and not is_model_variable(name)}
     direct = ",".join(part for part in (environment.get("NO_PROXY") or environment.get("no_proxy", ""), "127.0.0.1") if part)
     path = os.pathsep.join(part for part in (str(SOURCE_ROOT), environment.get("PYTHONPATH", "")) if part)
     return kept | {
@@ -86,11 +89,24 @@ def demo_environment(environment: Mapping[str, str], folder: Path) -> dict[str, 
 @contextmanager
 def child(command: Sequence[str], environment: Mapping[str, str], **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, so that Ctrl-C at the prompt is not its end; ended with all its children."""
-    process = subprocess.Popen(command, env=dict(environment), start_new_session=True, **streams)
+    process = subprocess.Popen(
+        command, env=dict(environment), start_new_session=True, preexec_fn=_parent_death_signal(), **streams
+    )  # fmt: skip
     try:
         yield process
     finally:
         _end(process)
+
+
+def _parent_death_signal() -> Callable[[], object] | None:
+    """On Linux: the kernel ends the child when this process is killed without a chance to clean up. Looked up before the
+    fork, since little may be done after it."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import Completer
+from prompt_toolkit.completion import CompleteEvent, Completer, get_common_complete_suffix
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
@@ -51,9 +51,23 @@ class StatusBar:
         return [("", " " + " · ".join(part for part in parts if part) + " · /help")]
 
 
-def key_bindings() -> KeyBindings:
-    """Enter sends; a trailing backslash or Esc Enter starts a new line instead."""
+def key_bindings(completer: Completer) -> KeyBindings:
+    """Enter sends; a trailing backslash or Esc Enter starts a new line instead. Tab completes at once: prompt_toolkit's own
+    Tab does nothing while the completion that it began with the last key is still under way."""
     keys = KeyBindings()
+
+    @keys.add("tab")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state is not None and buffer.complete_state.completions:
+            buffer.complete_next()
+            return
+        found = list(completer.get_completions(buffer.document, CompleteEvent(completion_requested=True)))
+        if len(found) == 1:
+            buffer.apply_completion(found[0])
+        else:
+            buffer.insert_text(get_common_complete_suffix(buffer.document, found))
+            buffer.start_completion()
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
@@ -94,7 +108,7 @@ def prompt_session(
     options: dict[str, Any] = {"input": keyboard, "output": output}
     return PromptSession(
         message=bar.prompt, bottom_toolbar=bar.toolbar, completer=completer, complete_in_thread=True,
-        complete_while_typing=True, history=history, key_bindings=key_bindings(), multiline=True,
+        complete_while_typing=True, history=history, key_bindings=key_bindings(completer), multiline=True,
         prompt_continuation=lambda width, _number, _wrapped: " " * max(0, width - 2) + "… ", enable_history_search=False,
         style=_STYLE, reserve_space_for_menu=6, **options,
     )  # fmt: skip
