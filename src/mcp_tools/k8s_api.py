@@ -71,9 +71,24 @@ class ClusterApi:
         return await self._request("GET", path, doing=doing, query=query, accept=accept, max_bytes=max_bytes)
 
     async def send(
-        self, method: str, path: str, body: object, *, doing: str, query: Query = (), content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        *,
+        doing: str,
+        query: Query = (),
+        content_type: str = JSON,
+        dry_run: bool = False,
     ) -> Answer:
-        """POST, PUT, PATCH or DELETE; never repeated, except after a 401, which changed nothing."""
+        """POST, PUT, PATCH or DELETE; never repeated, except after a 401, which changed nothing.
+
+        With a body a DELETE ignores the query: a dry run that is only there deletes for real. So it goes into the body
+        (DeleteOptions) as well; in the query it is for the audit log.
+        """
+        if dry_run:
+            query = [*query, ("dryRun", "All")]
+            body = body | {"dryRun": ["All"]} if method == "DELETE" else body
         return await self._request(method, path, doing=doing, query=query, body=body, content_type=content_type)
 
     async def _request(self, method: str, path: str, *, doing: str, **how: Any) -> Answer:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from configuration.errors import InvalidArguments
+from mcp_tools.line_search import matching_lines
 from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction import Redactor
 
 LINE_CHARACTERS = 2_000
 TEXT_CHARACTERS = 60_000
-GREP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +26,27 @@ class LogLines:
         return (self.read if self.matched is None else self.matched) - len(self.lines)
 
 
-def prepare(body: bytes, redactor: Redactor, pattern: str, clock: Callable[[], float] = time.monotonic) -> LogLines:
+async def prepare(body: bytes, redactor: Redactor, pattern: str) -> LogLines:
     """Raises InvalidArguments for a pattern that is wrong or takes too long.
 
     Redaction comes before the search: else the search would be an oracle for what was redacted.
     """
     text = plain_text(redactor.redact_text(body.decode("utf-8", "replace")))
     lines = text.removesuffix("\n").split("\n") if text else []
-    found = _grep(lines, pattern, clock) if pattern else lines
+    found = await matching_lines(lines, pattern) if pattern else lines
+    return LogLines(_newest(found), len(lines), len(found) if pattern else None)
+
+
+def _newest(lines: list[str]) -> list[str]:
+    """The last lines that fit the answer, each cut to a readable length."""
     shown: list[str] = []
     size = 0
-    for line in reversed(found):
-        line = (
+    for line in reversed(lines):
+        short = (
             line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}… ({len(line) - LINE_CHARACTERS} more characters)"
         )
-        size += len(line) + 1
+        size += len(short) + 1
         if size > TEXT_CHARACTERS:
             break
-        shown.append(line)
-    return LogLines(shown[::-1], len(lines), len(found) if pattern else None)
-
-
-def _grep(lines: list[str], pattern: str, clock: Callable[[], float]) -> list[str]:
-    """The standard library's `re` cannot be stopped; `regex` takes a time limit for each search."""
-    import regex  # type: ignore[import-untyped]  # ships no types
-
-    try:
-        compiled: Any = regex.compile(pattern)
-    except regex.error as error:
-        raise InvalidArguments(f"grep is not a valid regular expression: {error}") from None
-    deadline = clock() + GREP_SECONDS
-    try:
-        return [line for line in lines if compiled.search(line, timeout=max(deadline - clock(), 0.001))]
-    except TimeoutError:
-        raise InvalidArguments(
-            f"grep took longer than {GREP_SECONDS:.0f} s on {len(lines)} lines; use a simpler pattern (no nested repetition)"
-        ) from None
+        shown.append(short)
+    return shown[::-1]

@@ -70,7 +70,7 @@ async def get_pod_logs(
     query += [("timestamps", "true")] if timestamps else []
     query += [("sinceSeconds", since_seconds)] if since_seconds else []
     body, used = await _read(api, scope, pod, query, tail)
-    found = prepare(body, tools.redactor, grep)
+    found = await prepare(body, tools.redactor, grep)
     note = _note(found, used, tail)
     structured = {
         "cluster": api.context, "namespace": scope, "pod": pod, "container": container, "previous": previous,

@@ -76,7 +76,8 @@ async def create_deployment(
         _DEPLOYMENTS.api_path(scope),
         manifest,
         doing=f"create Deployment {scope}/{name}",
-        query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])],
+        query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")],
+        dry_run=dry_run,
     )
     after = tools.redactor.redact_object(decode_object(answer.body))
     note = f"{'would create' if dry_run else 'created'} Deployment {scope}/{name}: {replicas} × {image}"
@@ -141,10 +142,10 @@ async def delete_resource(
         {"resourceVersion": resource_version} if resource_version else {}
     )
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
-    if dry_run:
-        options["dryRun"] = ["All"]  # with a body the API server ignores the query: a dryRun there would delete for real
     content = await namespace_content(api, name) if found.name == "namespaces" else None
-    answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}")
+    answer = await api.send(
+        "DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}", dry_run=dry_run
+    )
     after = _left(tools, answer, before)
     note = _deletion_note(_title(found, scope, name), owned, propagation, content, dry_run=dry_run, still_there=after is not None)
     return _answer(tools, "delete", found, answer, dry_run=dry_run, before=before, after=after, note=note, owned=owned)

@@ -1,0 +1,121 @@
+"""Secrets in the forms in which people leave them lying about in a cluster, each with a value to look for.
+
+Values are built at run time where a scanner for leaked credentials could take them for real ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+Object = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """`text` is planted, `value` must never come out."""
+
+    form: str
+    text: str
+    value: str
+
+
+def _jwt() -> str:
+    parts = ({"alg": "HS256"}, {"sub": "canary-jwt-subject"})
+    return (
+        ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+        + ".c4n4ry-Sig_nature1"
+    )
+
+
+def _private_key() -> str:
+    body = "\n".join("MIIEcanaryPEMbody" + str(line) * 47 for line in range(3))
+    return f"-----BEGIN RSA {'PRIVATE'} KEY-----\n{body}\n-----END RSA {'PRIVATE'} KEY-----"
+
+
+PEM_BODY = "MIIEcanaryPEMbody" + "1" * 47
+JWT = _jwt()
+AWS_ID = "AKIA" + "CANARY7EXAMPLE23"
+GITHUB = "ghp_" + "CanaryCanaryCanaryCanaryCanary012345"
+SLACK = "xoxb-" + "123456789012-canarycanarycanary"
+STRIPE = "sk_live_" + "canary51H8x9A2b3C4d5E6"
+GITLAB = "glpat-" + "CanaryTokenXYZ12345678"
+OPENAI = "sk-" + "canaryproj0123456789abcdefABCDEF"
+GOOGLE = "AIza" + "SyCanary0123456789abcdefghijklmnopq"
+
+TEXT_FORMS = (
+    Canary("assignment", "connecting with password=cnry-assign-1 as bob", "cnry-assign-1"),
+    Canary("colon", "password: cnry-colon-2", "cnry-colon-2"),
+    Canary("json", '{"user": "bob", "password": "cnry-json-3"}', "cnry-json-3"),
+    Canary("json in a sentence", 'payload {"apiKey":"cnry-json-4","n":1} sent', "cnry-json-4"),
+    Canary("escaped json", 'body="{\\"client_secret\\":\\"cnry-esc-5\\"}"', "cnry-esc-5"),
+    Canary("sentence", "the password is cnry-sentence-6", "cnry-sentence-6"),
+    Canary("flag with =", "exec app --db-password=cnry-flag-7 --port=80", "cnry-flag-7"),
+    Canary("flag and value", "exec app --api-token cnry-flag-8 --port 80", "cnry-flag-8"),
+    Canary("mysql -p", "mysql -uroot -pcnry-mysql-9 shop", "cnry-mysql-9"),
+    Canary("curl -u", "curl -u bob:cnry-curl-10 https://api.example", "cnry-curl-10"),
+    Canary("redis-cli -a", "redis-cli -h cache -a cnry-redis-11 ping", "cnry-redis-11"),
+    Canary("url user info", "postgres://bob:cnry-url-12@db.example:5432/shop", "cnry-url-12"),
+    Canary("url password with @", "amqp://bob:cnry@url-13@mq.example/", "url-13"),
+    Canary("url password with /", "redis://:cnry/url-14@cache.example:6379/0", "url-14"),
+    Canary("url token", f"git clone https://{GITHUB}@git.example/x.git", GITHUB),
+    Canary("query parameter", "GET https://api.example/v1?access_token=cnry-query-15&x=1", "cnry-query-15"),
+    Canary("bearer", "Authorization: Bearer cnry-Bearer-16.abc", "cnry-Bearer-16"),
+    Canary("curl header", "curl -H 'Authorization: Bearer cnry-Bearer-17x' https://api.example", "cnry-Bearer-17x"),
+    Canary("basic", "Authorization: Basic " + base64.b64encode(b"bob:cnry-basic-18").decode(), "cnry-basic-18"),
+    Canary("cookie", "Cookie: session=cnry-cookie-19; theme=dark", "cnry-cookie-19"),
+    Canary("jwt", f"token refreshed {JWT}", JWT),
+    Canary("aws key id", f"using {AWS_ID} in eu-west-1", AWS_ID),
+    Canary("aws secret", "aws_secret_access_key = cnry/aws+20/abcdefghijklmnopqrstuvwxyz", "cnry/aws+20"),
+    Canary("github", f"cloning with {GITHUB}", GITHUB),
+    Canary("gitlab", f"registry login {GITLAB} ok", GITLAB),
+    Canary("slack", f"posting as {SLACK}", SLACK),
+    Canary("stripe", f"charge with {STRIPE}", STRIPE),
+    Canary("language model key", f"provider key {OPENAI}", OPENAI),
+    Canary("google", f"maps {GOOGLE}", GOOGLE),
+    Canary("slack webhook", "POST https://hooks.slack.com/services/T000/B000/cnryhook21", "cnryhook21"),
+    Canary("connection string", "Server=db;User Id=sa;Password=cnry-conn-22;Encrypt=true", "cnry-conn-22"),
+    Canary("azure storage", "AccountName=shop;AccountKey=cnryAzure23/abcdefgh==;EndpointSuffix=x", "cnryAzure23"),
+    Canary("signed url", "https://blob.example/x?se=2026&sig=cnrySig24%2Babcdef", "cnrySig24"),
+    Canary("yaml block", "db:\n  password: |\n    cnry-block-25\n  port: 1", "cnry-block-25"),
+    Canary("yaml name and value", "env:\n- name: DB_PASSWORD\n  value: cnry-env-26\n", "cnry-env-26"),
+    Canary("yaml with spaces", "password: cnry correct horse-27", "horse-27"),
+    Canary("properties", "spring.datasource.password=cnry-prop-28", "cnry-prop-28"),
+    Canary("xml", "<login><password>cnry-xml-29</password></login>", "cnry-xml-29"),
+    Canary("netrc", "machine git.example login bob password cnry-netrc-30", "cnry-netrc-30"),
+    Canary("go dsn", "shop:cnry-dsn-31@tcp(db:3306)/shop", "cnry-dsn-31"),
+    Canary("private key", _private_key(), PEM_BODY),
+    Canary("end of a private key", _private_key().partition("\n")[2], PEM_BODY),
+    Canary("escaped private key", json.dumps({"pem": _private_key()}), PEM_BODY),
+    Canary("password hash", "bob:$2y$10$cnryHash32abcdefghijklmnopqrstuvwxyz012345", "cnryHash32"),
+    Canary("base64 of an assignment", "config " + base64.b64encode(b"db password=cnry-b64-33 end").decode(), "cnry-b64-33"),
+    Canary("base64 of a private key", base64.b64encode(_private_key().encode()).decode(), PEM_BODY),
+    Canary("percent-encoded", "callback?state=password%3Dcnry-pct-34", "cnry-pct-34"),
+    Canary("npmrc", "//registry.example/:_authToken=cnry-npm-35", "cnry-npm-35"),
+    Canary(
+        "docker config",
+        json.dumps({"auths": {"r.example": {"auth": base64.b64encode(b"bob:cnry-dock-36").decode()}}}),
+        "cnry-dock-36",
+    ),
+)
+
+
+def forms_of(value: str) -> dict[str, str]:
+    """The value as it could come out: as it is, base64 (all three alignments), hexadecimal, percent-encoded, JSON-escaped."""
+    raw = value.encode()
+    aligned = {f"base64 at {shift}": base64.b64encode(b"\0" * shift + raw).decode()[4 if shift else 0 : -4] for shift in range(3)}
+    return {
+        "raw": value,
+        "url": quote(value, safe=""),
+        "hex": binascii.hexlify(raw).decode(),
+        "json": json.dumps(value)[1:-1],
+        **{name: text for name, text in aligned.items() if len(text) >= 8},
+    }
+
+
+def leaks(output: str, value: str) -> list[str]:
+    """The forms in which the value occurs in an output."""
+    return [form for form, text in forms_of(value).items() if text in output]

@@ -1,0 +1,79 @@
+"""Our MCP server in memory: ``tool_client`` calls tools of a server that talks to a kubeconfig of the test's choice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp_types import CallToolResult
+
+from mcp_tools.k8s_api import Clusters
+from mcp_tools.redaction import Redactor
+from mcp_tools.server import ServerPolicy, ToolGate, build_server, package_version
+from mcp_tools.tool_declaration import ToolContext
+
+KEY = bytes(range(32))
+
+
+@dataclass
+class ToolClient:
+    """One server; each call connects anew, through the SDK's own client."""
+
+    environment: Mapping[str, str]
+    redactor: Any = field(default_factory=lambda: Redactor(KEY))
+    read_only: bool = False
+    allowed: tuple[str, ...] = ()
+
+    def gate(self) -> ToolGate:
+        clusters = Clusters(self.environment, allowed=self.allowed, version=package_version())
+        return ToolGate(ToolContext(clusters, self.redactor), ServerPolicy(read_only=self.read_only))
+
+    def result(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> CallToolResult:
+        async def run() -> CallToolResult:
+            async with Client(build_server(self.gate())) as client:
+                return await client.call_tool(tool, {**(arguments or {}), **named})
+
+        return asyncio.run(run())
+
+    def __call__(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Any]:
+        """The structured content of a call that succeeds."""
+        result = self.result(tool, arguments, **named)
+        assert not result.is_error, text_of(result)
+        content = result.structured_content
+        assert isinstance(content, dict)
+        return content
+
+    def error(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Any]:
+        """The description of the error of a call that fails."""
+        result = self.result(tool, arguments, **named)
+        assert result.is_error, text_of(result)
+        error: dict[str, Any] = result.structured_content["error"]
+        assert error["message"] == text_of(result)
+        return error
+
+
+def text_of(result: CallToolResult) -> str:
+    return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+@pytest.fixture
+def tool_client() -> Callable[..., ToolClient]:
+    """``tool_client(kubeconfig, read_only=True)``."""
+
+    def make(kubeconfig: Path | str, **options: Any) -> ToolClient:
+        environment = {name: value for name, value in os.environ.items() if name != "KUBERNETES_SERVICE_HOST"}
+        return ToolClient(environment | {"KUBECONFIG": str(kubeconfig)}, **options)
+
+    return make
+
+
+@pytest.fixture
+def tools(control_plane: Any, tool_client: Callable[..., ToolClient]) -> ToolClient:
+    """The server for the session's control plane, as its administrator."""
+    return tool_client(control_plane.kubeconfig)

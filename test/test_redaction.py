@@ -1,0 +1,341 @@
+"""The redactor on its own: what must vanish, what must stay, and the marks."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configuration.errors import ConfigurationError
+from mcp_tools.redaction import MARK, Redactor, contains_mark
+from mcp_tools.redaction_key import read_or_create_key
+from mcp_tools.secret_names import is_secret_name
+from secret_canaries import TEXT_FORMS, Canary, leaks
+
+REDACTOR = Redactor(bytes(range(32)))
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def redacted(obj: dict[str, object]) -> str:
+    return json.dumps(Redactor(bytes(range(32))).redact_object(copy.deepcopy(obj)), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("canary", TEXT_FORMS, ids=lambda canary: canary.form)
+def test_a_secret_in_text_is_marked(canary: Canary) -> None:
+    assert (
+        leaks(canary.text, canary.value)
+        or "base64" in canary.form
+        or canary.form in ("basic", "docker config", "percent-encoded")
+    )
+    output = REDACTOR.redact_text(canary.text)
+    assert leaks(output, canary.value) == []
+    assert MARK.search(output)
+
+
+@pytest.mark.parametrize("canary", TEXT_FORMS, ids=lambda canary: canary.form)
+def test_a_secret_in_a_string_of_any_object_is_marked(canary: Canary) -> None:
+    obj = {
+        "kind": "Widget",
+        "metadata": {"name": "w", "annotations": {"example.com/note": canary.text}},
+        "spec": {"script": canary.text, "lines": ["echo", canary.text], "config": json.dumps({"inner": canary.text})},
+        "data": {"app.conf": f"# settings\nport=80\n{canary.text}\n"},
+        "status": {"conditions": [{"type": "Ready", "message": f"failed:\n{canary.text}"}]},
+    }
+    assert leaks(redacted(obj), canary.value) == []
+
+
+@pytest.mark.parametrize("canary", TEXT_FORMS, ids=lambda canary: canary.form)
+def test_redacting_twice_changes_nothing_more(canary: Canary) -> None:
+    once = REDACTOR.redact_text(canary.text)
+    assert REDACTOR.redact_text(once) == once
+
+
+ORDINARY_TEXT = (
+    "registry.example/team/app@sha256:" + "3f2a" * 16,
+    "sha256:" + "0b1c" * 16,
+    "0f1e2d3c-1234-4567-89ab-0123456789ab",
+    "containerd://" + "9a8b" * 16,
+    "commit 3f786850e387550fdab836ed7e6dc881de23001b",
+    "d41d8cd98f00b204e9800998ecf8427e  file.txt",
+    "Back-off restarting failed container app in pod web-5d9c7b-x2x4z_shop(0f1e2d3c-1234-4567-89ab-0123456789ab)",
+    'Readiness probe failed: Get "http://10.0.0.1:8080/healthz": dial tcp 10.0.0.1:8080: connect: connection refused',
+    'MountVolume.SetUp failed for volume "kube-api-access-x" : secret "registry-login" not found',
+    'Failed to pull image "registry.example/team/app:v1.2.3": rpc error: code = NotFound',
+    "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }",
+    "git@git.example:team/app.git",
+    "https://git@git.example/team/app.git",
+    "https://shop.example:8443/path?mail=bob@shop.example",
+    "bob@shop.example",
+    "tokens used: 120, max_tokens=4096",
+    "password is not set",
+    "password authentication failed for user bob",
+    "tokenExpirationSeconds: 3607",
+    "secretName: registry-login",
+    "--tls-private-key-file=/etc/tls/tls.key",
+    "--service-account-key-file /etc/sa.pub",
+    "password: $(DB_PASSWORD)",
+    "export TOKEN=${TOKEN}",
+    "2026-01-02T03:04:05.678Z INFO started in 3.2s",
+    "/usr/local/lib/python3.11/site-packages/requests/adapters.py",
+    "io.k8s.api.core.v1.PodSpec",
+    "basic authentication is disabled",
+    "The bearer of this certificate",
+)
+
+
+@pytest.mark.parametrize("text", ORDINARY_TEXT)
+def test_ordinary_text_stays_readable(text: str) -> None:
+    assert REDACTOR.redact_text(text) == text
+    assert Redactor(b"k" * 32).redact_object({"kind": "Event", "message": text})["message"] == text
+
+
+ORDINARY_POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "web-5d9c7b-x2x4z",
+        "uid": "0f1e2d3c-1234-4567-89ab-0123456789ab",
+        "resourceVersion": "123456",
+        "labels": {"app": "web", "pod-template-hash": "5d9c7b", "secret-reader": "yes"},
+        "annotations": {"checksum/secret": "ab12" * 16, "prometheus.io/scrape": "true", "cni.example/ips": '["10.0.0.1"]'},
+    },
+    "spec": {
+        "automountServiceAccountToken": False,
+        "imagePullSecrets": [{"name": "registry-login"}],
+        "volumes": [
+            {"name": "tls", "secret": {"secretName": "web-tls", "items": [{"key": "tls.crt", "path": "tls.crt"}]}},
+            {"name": "api", "projected": {"sources": [{"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}]}},
+        ],
+        "containers": [
+            {
+                "name": "app",
+                "image": "registry.example/web@sha256:" + "3f2a" * 16,
+                "args": ["--listen=:8080", "--log-level", "info"],
+                "env": [
+                    {"name": "LOG_LEVEL", "value": "debug"},
+                    {"name": "REPLICAS", "value": "3"},
+                    {"name": "TIMEOUT", "value": "1m30s"},
+                    {"name": "CACHE_SIZE", "value": "512Mi"},
+                    {"name": "ENABLED", "value": "true"},
+                    {"name": "DB_URL", "value": "$(DB_URL_FROM_SECRET)"},
+                    {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+                ],
+                "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
+            }
+        ],
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}],
+    },
+    "status": {
+        "podIP": "10.0.0.1",
+        "containerStatuses": [
+            {"containerID": "containerd://" + "9a8b" * 16, "imageID": "registry.example/web@sha256:" + "3f2a" * 16}
+        ],
+    },
+}
+
+
+def test_an_ordinary_pod_comes_out_as_it_went_in() -> None:
+    assert json.loads(redacted(ORDINARY_POD)) == ORDINARY_POD
+
+
+def test_every_value_of_a_secret_is_marked_whatever_its_key() -> None:
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"a": base64.b64encode(b"cnry-data").decode(), "empty": "", "replicas": base64.b64encode(b"3").decode()},
+        "stringData": {"b": "cnry-string"},
+    }
+    output = json.loads(redacted(secret))
+    assert all(MARK.fullmatch(value) for field in ("data", "stringData") for value in output[field].values())
+    assert list(output["data"]) == ["a", "empty", "replicas"]
+
+
+@pytest.mark.parametrize("wrap", ["items of a SecretList", "items of a List", "inside another object"])
+def test_a_secret_inside_something_else_is_marked(wrap: str) -> None:
+    data = {"data": {"a": base64.b64encode(b"cnry-nested").decode()}}
+    obj = {
+        "items of a SecretList": {"kind": "SecretList", "items": [{"metadata": {"name": "s"}} | data]},
+        "items of a List": {"kind": "List", "items": [{"kind": "Secret"} | data]},
+        "inside another object": {"kind": "Template", "spec": {"template": {"kind": "Secret"} | data}},
+    }[wrap]
+    assert leaks(redacted(obj), "cnry-nested") == []
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        LAST_APPLIED,
+        "objectset.rio.cattle.io/applied",
+        "kapp.k14s.io/original",
+        "banzaicloud.com/last-applied",
+        "kopf.zalando.org/last-handled-configuration",
+        "example.com/any-other-copy",
+    ],
+)
+def test_every_copy_of_an_applied_manifest_is_marked_even_when_it_is_cut_off(annotation: str) -> None:
+    copy_ = json.dumps({"apiVersion": "v1", "kind": "Secret", "stringData": {"x": "cnry-applied"}})
+    obj = {
+        "kind": "Widget",
+        "metadata": {"annotations": {annotation: copy_}},
+        "spec": {"template": {"metadata": {"annotations": {annotation: copy_}}}},
+    }
+    assert leaks(redacted(obj), "cnry-applied") == []
+    if "any-other" not in annotation:
+        obj["metadata"]["annotations"][annotation] = copy_[:-3]
+        assert leaks(redacted(obj), "cnry-applied") == []
+
+
+def test_a_packed_annotation_is_marked() -> None:
+    import gzip
+
+    packed = base64.b64encode(gzip.compress(b'{"password": "cnry-packed"}', mtime=0)).decode()
+    assert packed not in redacted({"kind": "Widget", "metadata": {"annotations": {"example.com/state": packed}}})
+
+
+@pytest.mark.parametrize(
+    ("obj", "value"),
+    [
+        ({"env": [{"name": "MODE", "value": "cnry-literal"}]}, "cnry-literal"),
+        ({"env": [{"name": "DB_PASSWORD", "value": "12345"}]}, "12345"),
+        ({"extraEnv": {"MODE": "cnry-literal"}}, "cnry-literal"),
+        ({"anything": [{"name": "DB_PASSWORD", "value": "cnry-pair"}]}, "cnry-pair"),
+        ({"anything": {"key": "api-token", "value": "cnry-pair"}}, "cnry-pair"),
+        ({"httpHeaders": [{"name": "Authorization", "value": "cnry-header"}]}, "cnry-header"),
+        ({"password": "cnry-key"}, "cnry-key"),
+        ({"password": 12345678}, "12345678"),
+        ({"auth": {"adminPassword": "cnry-key"}}, "cnry-key"),
+        ({"credentials": {"db": "cnry-member"}}, "cnry-member"),
+        ({"tokens": ["cnry-list"]}, "cnry-list"),
+        ({"command": ["app", "--api-token", "cnry-flag"]}, "cnry-flag"),
+        ({"args": ["--password=cnry-flag"]}, "cnry-flag"),
+        ({"binaryData": {"blob": base64.b64encode(b"cnry-binary").decode()}}, "cnry-binary"),
+        ({"data": {"id_rsa": "cnry-file"}}, "cnry-file"),
+        ({"data": {"tls.key": "cnry-file"}}, "cnry-file"),
+        ({"data": {"config.json": '{"db":{"password":"cnry-json"}}'}}, "cnry-json"),
+        ({"data": {"config.json": '{"env":[{"name":"MODE","value":"cnry-json"}]}'}}, "cnry-json"),
+        ({"spec": {"values": {"postgresql": {"auth": {"postgresPassword": "cnry-helm"}}}}}, "cnry-helm"),
+    ],
+)
+def test_a_value_is_marked_for_the_name_it_has_in_the_object(obj: dict[str, object], value: str) -> None:
+    output = redacted({"kind": "Widget", **obj})
+    assert leaks(output, value) == []
+    assert MARK.search(output)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("dbPassword", True), ("AWS_SECRET_ACCESS_KEY", True), ("tls.key", True), ("client-key-data", True), ("REDIS_PW", True),
+        ("clientSecret", True), ("x-api-key", True), ("password_hash", True), (".dockerconfigjson", True), ("PGPASSWORD", True),
+        ("secretName", False), ("tokenExpirationSeconds", False), ("checksum/secret", False), ("publicKey", False),
+        ("author", False), ("bypass", False), ("monkey", False), ("hotkey", False), ("secretKeyRef", False), ("OLDPWD", False),
+        ("service-account.uid", False), ("mapping", False), ("keyFile", False), ("key", False),
+    ],
+)  # fmt: skip
+def test_names_say_whether_their_value_is_secret(name: str, secret: bool) -> None:
+    assert is_secret_name(name) is secret
+
+
+def test_equal_values_have_equal_marks_and_the_key_decides_them() -> None:
+    other = Redactor(b"o" * 32)
+    assert REDACTOR.redact_text("password=a1b2") == REDACTOR.redact_text("password=a1b2")
+    assert REDACTOR.redact_text("password=a1b2") != REDACTOR.redact_text("password=a1b3")
+    assert REDACTOR.redact_text("password=a1b2") != other.redact_text("password=a1b2")
+    assert REDACTOR.key_id != other.key_id
+    assert REDACTOR.key_id not in REDACTOR.redact_text("password=a1b2")
+
+
+def test_a_secrets_data_and_the_same_text_elsewhere_have_the_same_mark() -> None:
+    data = REDACTOR.redact_object({"kind": "Secret", "data": {"p": base64.b64encode(b"cnry-same").decode()}})["data"]["p"]
+    assert REDACTOR.redact_text("password=cnry-same") == f"password={data}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "‹redacted:0123456789ab›",
+        "x ‹redacted:0123456789ab› y",
+        "\\u2039redacted:0123456789ab\\u203a",
+        "%E2%80%B9redacted:0123456789ab%E2%80%BA",
+        "<redacted:0123456789ab>",
+    ],
+)
+def test_a_mark_is_found_wherever_and_however_it_is_written(value: str) -> None:
+    manifest = {"spec": {"env": [{"name": "A", "value": "ok"}, {"name": "B", "value": value}]}}
+    assert contains_mark(manifest) == ["spec.env[1].value"]
+    assert contains_mark({value: 1}) == [value]
+    assert contains_mark({"a": "the word redacted: is fine"}) == []
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_text_survives_and_redacting_is_stable(text: str) -> None:
+    once = REDACTOR.redact_text(text)
+    assert REDACTOR.redact_text(once) == once
+
+
+KEYS = st.sampled_from(["env", "data", "kind", "password", "value", "name", "items"]) | st.text(max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["kind", "data", "metadata", "items", "spec", "stringData"]), JSON, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_an_object_of_any_shape_is_survived_with_its_shape_kept(obj: dict[str, object]) -> None:
+    output = Redactor(b"k" * 32).redact_object(copy.deepcopy(obj))
+    assert list(output) == list(obj)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 200_000,
+        "password" * 30_000,
+        "x=" * 100_000,
+        "eyJ" * 60_000,
+        "://" * 60_000,
+        "-p" * 90_000,
+        '\\"' * 90_000,
+        "name: a\n" * 30_000,
+        "</a>" * 60_000,
+        "%41" * 60_000,
+        "-----BEGIN RSA PRIVATE KEY-----" * 6_000,
+        "password: |\n " * 15_000,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_hostile_text_does_not_hang_the_redactor(text: str) -> None:
+    assert isinstance(REDACTOR.redact_text(text), str)
+
+
+def test_the_key_file_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "redaction.key"
+    key = read_or_create_key(file)
+    assert len(key) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read_or_create_key(file) == key
+    assert [path.name for path in file.parent.iterdir()] == ["redaction.key"]
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "complaint"),
+    [("short", 0o600, "does not hold a key"), ("ab" * 32, 0o644, "chmod 600"), ("", 0o600, "does not hold a key")],
+)
+def test_a_key_file_that_cannot_be_trusted_is_refused(tmp_path: Path, content: str, mode: int, complaint: str) -> None:
+    file = tmp_path / "redaction.key"
+    file.write_text(content)
+    file.chmod(mode)
+    with pytest.raises(ConfigurationError, match=re.escape(str(file))) as caught:
+        read_or_create_key(file)
+    assert complaint in str(caught.value)
+    assert "ab" * 32 not in str(caught.value)
