@@ -274,9 +274,9 @@ async def test_the_call_timeout_bounds_a_cluster_that_hangs(
     await gateway.call("k8s_list_nodes", {})
     with control_plane.api_server.paused():
         started = time.monotonic()
-        with pytest.raises((ToolTimeout, Unreachable)):
+        with pytest.raises(ToolTimeout):
             await gateway.call("k8s_list_nodes", {})
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 3
 
 
 async def test_a_read_survives_the_death_of_the_mcp_server_in_the_middle_of_the_call(
