@@ -68,7 +68,11 @@ def stored_tables(connection: sqlite3.Connection) -> list[BaseTable]:
 
 
 def create_views(connection: sqlite3.Connection, cluster: str) -> Views:
-    """Create them on this connection. `cluster` must be one that the file knows."""
+    """Create them on this connection. `cluster` must be one that the file knows.
+
+    Every view has a condition on a column: else `count(*)` would be flattened into a read of the stored table that looks
+    like a direct one.
+    """
     stored = {
         row[0] for row in connection.execute("SELECT name FROM main.sqlite_master UNION SELECT name FROM pragma_module_list")
     }
@@ -80,7 +84,10 @@ def create_views(connection: sqlite3.Connection, cluster: str) -> Views:
         )
         column = "name" if table.name == "clusters" else "cluster"
         selected = f"SELECT {', '.join(map(_name, columns))} FROM main.{_name(table.name)}"
-        for visible, condition in ((table.name, f" WHERE {column} = {_text(cluster)}"), (f"all_{table.name}", "")):
+        for visible, condition in (
+            (table.name, f" WHERE {column} = {_text(cluster)}"),
+            (f"all_{table.name}", f" WHERE {column} <> ''"),
+        ):
             inner = f"{prefix}_{visible}"
             connection.execute(f"CREATE TEMP VIEW {_name(inner)} AS {selected}{condition}")
             connection.execute(f"CREATE TEMP VIEW {_name(visible)} AS SELECT * FROM temp.{_name(inner)}")

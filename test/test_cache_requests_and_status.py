@@ -1,0 +1,96 @@
+"""Refresh requests, the scanner's heartbeat, and what `scanner status` is made of; the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cache.cache_manager import CacheManager
+from cache.refresh_requests import is_served, request_refresh
+from cache.scan_lock import ScanLock
+from cache.settings import CacheSettings
+from cache.status import cache_status
+from cache.ttl_manager import TtlPolicy
+from cache_fixtures import CLUSTER, START, Clock, pods, scan
+from configuration.errors import ConfigurationError
+from configuration.sources import load
+from kinds.registry import KINDS
+
+PODS = KINDS["pods"]
+
+
+def test_a_request_is_taken_once_and_then_served(manager: CacheManager, clock: Clock) -> None:
+    number = request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", reason="pods were deleted", clock=clock)
+    assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) == number
+    other = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    assert other != number
+    assert not is_served(manager.path, number)
+    taken = manager.take_refresh_requests()
+    assert [(found.id, found.kind, found.namespace, found.reason, found.requested_at) for found in taken] == [
+        (number, "pods", "a", "pods were deleted", START),
+        (other, "pods", None, "", START),
+    ]
+    assert is_served(manager.path, number)
+    assert manager.take_refresh_requests() == []
+    assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) > other
+
+
+def test_served_requests_are_forgotten_after_a_day(manager: CacheManager, clock: Clock) -> None:
+    number = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    manager.take_refresh_requests()
+    clock.now += 86_401
+    assert manager.cleanup().refresh_requests == 1
+    assert is_served(manager.path, number)
+
+
+def test_status_tells_age_freshness_errors_and_who_scans(manager: CacheManager, clock: Clock) -> None:
+    manager.record_scanner(mode="daemon", version="1.2.3")
+    scan(manager, "pods", pods(4))
+    manager.record_failure(CLUSTER, KINDS["nodes"], "nodes is forbidden", permitted=False)
+    clock.now += 42
+    with ScanLock(manager.path):
+        status = cache_status(manager.path, clock=clock)
+        assert status.holder is not None
+    nodes, found = status.kinds
+    assert (found.kind, found.age_seconds, found.ttl_seconds, found.fresh) == ("pods", 42, 300, True)
+    assert (found.count, found.duration_ms) == (4, 7)
+    assert (nodes.kind, nodes.age_seconds, nodes.permitted, nodes.error) == ("nodes", None, False, "nodes is forbidden")
+    assert status.heartbeat is not None
+    assert (status.heartbeat.mode, status.heartbeat.started_at, status.heartbeat.stopped_at) == ("daemon", START, None)
+    assert status.healthy
+    assert status.size_bytes > 4096
+    clock.now += 300
+    assert not cache_status(manager.path, clock=clock).healthy
+    manager.record_scanner(stopped=True)
+    stopped = cache_status(manager.path, clock=clock)
+    assert stopped.holder is None
+    assert stopped.heartbeat is not None
+    assert stopped.heartbeat.stopped_at == START + 342
+
+
+def test_settings_become_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"CACHE_STATIC_TTL": 9, "CACHE_DYNAMIC_TTL": 8, "CACHE_STALE_GRACE": 7, "CACHE_HISTORY_RETENTION": 6}
+    for name, value in names.items():
+        monkeypatch.setenv(name, str(value))
+    policy = load(CacheSettings).ttl_policy()
+    assert policy == TtlPolicy(static_ttl=9, dynamic_ttl=8, stale_grace=7, history_retention=6)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "1.5"])
+@pytest.mark.parametrize("name", ["cache_static_ttl", "cache_dynamic_ttl", "cache_cleanup_interval", "cache_stale_grace"])
+def test_durations_are_positive_whole_seconds(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name.upper()):
+        load(CacheSettings, **{name: value})
+
+
+def test_only_sqlite_is_accepted_as_a_database_url_and_no_password_is_shown(tmp_path: Path) -> None:
+    assert load(CacheSettings, cache_db_url=f"sqlite:///{tmp_path}/c.db").cache_db_path == tmp_path / "c.db"
+    with pytest.raises(ConfigurationError, match="only sqlite") as refused:
+        load(CacheSettings, cache_db_url="postgresql://user:canary-password@db/k8s")
+    assert "canary-password" not in str(refused.value)
+
+
+def test_only_the_default_folder_may_be_created(tmp_path: Path) -> None:
+    assert load(CacheSettings).default_database
+    assert not load(CacheSettings, cache_db_path=tmp_path / "c.db").default_database
