@@ -181,8 +181,13 @@ async def test_the_concurrent_limit_holds_over_all_clusters(
     make: MakeCoordinator, tools: ScriptedTools, clock: Clock, limit: int
 ) -> None:
     clusters = [f"c{number}" for number in range(4)]
+    gate = asyncio.Event()
+    tools.before_page = lambda *_: gate.wait()
     coordinator = make(contexts=clusters, limit=limit, kinds=KINDS)
-    await ticked(coordinator, clock)
+    coordinator.tick(clock.now)
+    await eventually(lambda: len(coordinator.running) == 4 * len(KINDS) and tools.running == limit)
+    gate.set()
+    await coordinator.settle()
     assert len(tools.calls) == 4 * len(KINDS)
     assert tools.most_running == limit
 

@@ -99,7 +99,7 @@ async def _configuration(document: dict[str, Any], origin: str, context: str) ->
         await loader.load_and_set(configuration)
     except (kube_config.ConfigException, OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{origin}: the credentials of context {context!r} cannot be loaded: {type(error).__name__}: {error}"
+            f"the credentials of context {context!r} in {origin} cannot be loaded ({type(error).__name__}): {error}"
         ) from None
     configuration.disable_strict_ssl_verification = True  # as client-go: cluster CAs often lack key identifiers
     return configuration

@@ -79,14 +79,14 @@ class KubeConfig:
         contexts = {entry.name: entry for entry in self.contexts()}
         known = ", ".join(contexts) or "none"
         if not name and not self.current:
-            raise ConfigurationError(f"{self.origin}: no current-context is set; name a context, known: {known}")
+            raise ConfigurationError(f"no current-context is set in {self.origin}; name a context, known: {known}")
         entry = contexts.get(name or self.current)
         if entry is None:
-            origin = "the current-context" if not name else "context"
-            raise ConfigurationError(f"{self.origin}: {origin} {(name or self.current)[:100]!r} does not exist; known: {known}")
+            what = "the current-context" if not name else "context"
+            raise ConfigurationError(f"{what} {(name or self.current)[:100]!r} does not exist in {self.origin}; known: {known}")
         if not entry.server:
             raise ConfigurationError(
-                f"{self.origin}: context {entry.name!r} names cluster {entry.cluster!r}, which has no server address"
+                f"context {entry.name!r} in {self.origin} names cluster {entry.cluster!r}, which has no server address"
             )
         return entry
 
@@ -103,7 +103,7 @@ def load_kubeconfig(environment: Mapping[str, str]) -> KubeConfig | None:
         if not named and environment.get("KUBERNETES_SERVICE_HOST"):
             return None
         raise ConfigurationError(
-            f"no kubeconfig: {os.pathsep.join(map(str, candidates))} does not exist; set KUBECONFIG or create ~/.kube/config"
+            f"there is no kubeconfig at {os.pathsep.join(map(str, candidates))}; set KUBECONFIG or create ~/.kube/config"
         )
     return KubeConfig(_merge([(file, _read(file)) for file in files]), files)
 

@@ -1,0 +1,316 @@
+"""The `scanner` command: what it imports, what it refuses, and what it ends with."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cache.scan_lock import lock_path
+from kinds.registry import KINDS
+from scan_fixtures import SCANNER, ScannerProcess, query
+
+MakeScanner = Callable[..., ScannerProcess]
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ((), ("run",), ("scan",), ("status",), ("cleanup",))
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: u, user: {token: t}}]
+contexts: [{name: here, context: {cluster: c, user: u}}, {name: there, context: {cluster: c, user: u}}]
+"""
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """Two contexts, of a cluster where nobody listens."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(KUBECONFIG)
+    return path
+
+
+@contextmanager
+def held_lock(database: Path) -> Iterator[None]:
+    with lock_path(database).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4242")
+        file.flush()
+        yield
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "scanner")
+def test_every_help_ends_in_an_example(command: tuple[str, ...]) -> None:
+    done = subprocess.run([str(SCANNER), *command, "--help"], capture_output=True, text=True, check=True)
+    text, _, options = done.stdout.partition("Options:")
+    assert "Example: " in text
+    assert "scanner" in text.rsplit("Example: ", 1)[1]
+    assert options
+
+
+def test_help_imports_none_of_the_heavy_libraries() -> None:
+    program = (
+        "import sys; sys.argv = ['scanner', '--help']\n"
+        "from scanner.cli import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "print(','.join(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.splitlines()[-1].split(","))
+    assert not imported & {"mcp", "kubernetes", "sqlalchemy", "litellm", "rich", "pydantic", "apscheduler", "msgspec", "orjson"}
+
+
+def test_a_scan_never_imports_litellm(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    program = (
+        "import sys; sys.argv = ['scanner', 'scan']\n"
+        "from scanner.cli import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "sys.exit('litellm' in sys.modules)"
+    )
+    scanner = scanner_process(kubeconfig)
+    subprocess.run([sys.executable, "-c", program], env=scanner.environment, capture_output=True, check=True)
+
+
+# --- bad input: one line, exit 2, nothing written
+
+
+def refused(scanner: ScannerProcess, *arguments: str, **settings: str) -> str:
+    done = scanner.run(*arguments, **settings)
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert not scanner.database.exists()
+    assert not lock_path(scanner.database).exists()
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", ["scan", "run"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "kubeconfig"), ("{nonsense", "kubeconfig"), ("apiVersion: v1\nkind: Config\n", "context")],
+    ids=["empty", "no YAML", "no contexts"],
+)
+def test_a_kubeconfig_that_says_nothing_is_refused(
+    tmp_path: Path, scanner_process: MakeScanner, command: str, text: str, words: str
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    line = refused(scanner_process(path), command)
+    assert words in line
+    assert str(path) in line
+
+
+def test_a_kubeconfig_that_does_not_exist_is_refused(tmp_path: Path, scanner_process: MakeScanner) -> None:
+    assert str(tmp_path / "none") in refused(scanner_process(tmp_path / "none"), "scan")
+
+
+def test_a_context_that_does_not_exist_is_refused_with_those_that_do(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    line = refused(scanner_process(kubeconfig), "scan", "--context", "nowhere")
+    assert "nowhere" in line
+    assert "here, there" in line
+    assert "nowhere" in refused(scanner_process(kubeconfig), "run", K8S_CONTEXTS="nowhere")
+
+
+def test_a_folder_that_does_not_exist_is_refused(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(kubeconfig)
+    scanner.database = scanner.folder / "missing" / "cache.db"
+    assert str(scanner.folder / "missing") in refused(scanner, "scan")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_refused(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(kubeconfig)
+    closed = scanner.folder / "closed"
+    closed.mkdir(mode=0o500)
+    scanner.database = closed / "cache.db"
+    assert str(closed) in refused(scanner, "scan")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SCANNER_DYNAMIC_INTERVAL", "soon"),
+        ("SCANNER_STATIC_INTERVAL", "-1"),
+        ("SCANNER_TIMEOUT", "0"),
+        ("SCANNER_BATCH_SIZE", "0"),
+        ("SCANNER_CONCURRENT_LIMIT", "many"),
+        ("CACHE_DYNAMIC_TTL", "-5"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(kubeconfig: Path, scanner_process: MakeScanner, name: str, value: str) -> None:
+    line = refused(scanner_process(kubeconfig), "scan", **{name: value})
+    assert name in line
+    assert value in line
+
+
+def test_an_unknown_kind_is_refused_with_those_that_are_known(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    line = refused(scanner_process(kubeconfig), "scan", "--kind", "unicorns")
+    assert "unicorns" in line
+    assert "pods" in line
+
+
+def test_a_kind_of_the_other_class_is_refused(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    assert "services" in refused(scanner_process(kubeconfig), "scan", "--dynamic", "--kind", "services")
+
+
+def test_static_and_dynamic_exclude_each_other(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    done = scanner_process(kubeconfig).run("scan", "--static", "--dynamic")
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+# --- one scanner at a time
+
+
+@pytest.mark.parametrize("command", ["scan", "run", "cleanup"])
+def test_a_second_scanner_ends_with_4_at_once(kubeconfig: Path, scanner_process: MakeScanner, command: str) -> None:
+    scanner = scanner_process(kubeconfig)
+    scanner.database.touch()
+    with held_lock(scanner.database):
+        started = time.monotonic()
+        done = scanner.run(command)
+    assert done.returncode == 4, done.stderr
+    assert "4242" in done.stderr
+    assert time.monotonic() - started < 10
+    assert scanner.database.read_bytes() == b"", "the database of the other one is not touched"
+
+
+# --- an API server where nobody listens
+
+
+def test_all_contexts_are_scanned_and_each_failure_is_named(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    report = scanner_process(kubeconfig).report("--context", "*")
+    assert report["exit_code"] == 1
+    assert {row["cluster"] for row in report["kinds"]} == {"here", "there"}
+    assert "here" in report["stderr"]
+    assert "there" in report["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "clusters"),
+    [
+        ({}, (), {"here"}),
+        ({"K8S_CONTEXTS": "there"}, (), {"there"}),
+        ({"K8S_CONTEXTS": "here, there"}, (), {"here", "there"}),
+        ({"K8S_CONTEXTS": "here"}, ("--context", "there"), {"there"}),
+    ],
+)
+def test_which_contexts_are_scanned(
+    kubeconfig: Path, scanner_process: MakeScanner, settings: dict[str, str], arguments: tuple[str, ...], clusters: set[str]
+) -> None:
+    report = scanner_process(kubeconfig).report(*arguments, "--kind", "pods", **settings)
+    assert {row["cluster"] for row in report["kinds"]} == clusters
+
+
+def test_static_and_dynamic_choose_kinds(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    for flag, dynamic in (("--static", False), ("--dynamic", True)):
+        report = scanner_process(kubeconfig).report(flag)
+        assert {row["kind"] for row in report["kinds"]} == {name for name, kind in KINDS.items() if kind.dynamic == dynamic}
+
+
+def test_the_timeout_gives_up_on_an_api_server_that_does_not_answer(
+    control_plane_factory: Callable[..., Any], scanner_process: MakeScanner
+) -> None:
+    control_plane = control_plane_factory(controllers=False)
+    scanner = scanner_process(control_plane.kubeconfig, SCANNER_TIMEOUT="2")
+    with control_plane.api_server.paused():
+        started = time.monotonic()
+        report = scanner.report("--kind", "pods")
+        assert time.monotonic() - started < 25
+    assert report["exit_code"] == 1
+
+
+# --- status
+
+
+def test_status_without_a_database_says_what_to_do(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    done = scanner_process(kubeconfig).run("status")
+    assert done.returncode == 1
+    assert "scanner scan" in done.stderr
+
+
+def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report()
+    done = scanner.run("status", "-o", "json")
+    status = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert status["scanner"] == {"running": False, "pid": None}
+    assert {row["state"] for row in status["kinds"]} == {"fresh"}
+    with held_lock(scanner.database):
+        assert scanner.run("status").returncode == 0
+        set_back = "UPDATE cache_metadata SET last_checked_at = last_checked_at - 400, expires_at = expires_at - 400"
+        write(scanner.database, set_back)
+        done = scanner.run("status", "-o", "json")
+    assert done.returncode == 1
+    states = {row["kind"]: row["state"] for row in json.loads(done.stdout)["kinds"]}
+    assert states == {name: "stale" if kind.dynamic else "fresh" for name, kind in KINDS.items()}
+    assert "stale" in done.stderr
+
+
+def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report("--kind", "pods", "--kind", "services")
+    write(scanner.database, "UPDATE cache_metadata SET last_error = 'nobody home' WHERE kind = 'services'")
+    with held_lock(scanner.database):
+        done = scanner.run("status", "-o", "json")
+    assert done.returncode == 1
+    states = {row["kind"]: row["state"] for row in json.loads(done.stdout)["kinds"]}
+    assert (states["pods"], states["services"], states["nodes"]) == ("fresh", "failed", "never scanned")
+    assert "nobody home" in done.stdout
+
+
+def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    assert scanner.run("cleanup").returncode == 1, "there is no database yet"
+    scanner.report("--kind", "services")
+    write(
+        scanner.database,
+        "INSERT INTO changes (cluster, kind, name, uid, field, seen_at, resource_version) "
+        "VALUES ('c', 'pods', 'p', 'u', 'f', 1, '1')",
+    )
+    done = scanner.run("cleanup", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["changes"] == 1
+    assert query(scanner.database, "SELECT count(*) FROM changes") == [(0,)]
+
+
+def write(path: Path, sql: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(sql)
+    connection.close()
+
+
+# --- the older ways in
+
+
+@pytest.mark.parametrize("wrapper", ["src/scanner/scanner_demo.py", "script/run-scanner-demo.py"])
+def test_the_older_entry_points_still_scan(wrapper: str, kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(kubeconfig)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / wrapper), "--kind", "pods", "-o", "json"],
+        env=scanner.environment,
+        cwd=scanner.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert [row["kind"] for row in json.loads(done.stdout)["kinds"]] == ["pods"]
