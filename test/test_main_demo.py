@@ -26,8 +26,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "home").mkdir()
     return {
         "PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"),
-        "KUBECONFIG": "/no/such/kubeconfig", "CACHE_DB_PATH": str(tmp_path / "mine.db"), "K8S_CONTEXTS": "prod", "MCP_SERVER_URL": "stdio:///bin/false",
-        "SCANNER_DYNAMIC_INTERVAL": "wrong",
+        "KUBECONFIG": "/no/such/kubeconfig", "CACHE_DB_PATH": str(tmp_path / "mine.db"), "K8S_CONTEXTS": "prod",
+        "MCP_SERVER_URL": "stdio:///bin/false", "SCANNER_DYNAMIC_INTERVAL": "wrong",
     }  # fmt: skip
 
 

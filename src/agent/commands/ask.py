@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from agent.commands.options import CommandOptions
 from agent.llm_config import ModelClient
 from agent.terminal.answer_view import AnswerView
 from agent.terminal.approval_dialogue import ApprovalDialogue
-from agent.terminal.durations import took
 from agent.terminal.screen import Screen
+from agent.terminal.signature import sign
 from configuration.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,19 +43,12 @@ async def ask(options: CommandOptions, question: str, output: str, policies: Seq
 
 
 async def _shown(core: AgentCore, question: str, screen: Screen, dialogue: ApprovalDialogue) -> FinalAnswer:
-    import time
-
     started = time.monotonic()
     with AnswerView(screen) as view:
         dialogue.view = view
         final = await core.answer(question, on_event=view.on_event)
         dialogue.view = None
-    if final.error is not None:
-        screen.error(str(final.error))
-    elif final.stopped_reason == "step_limit":
-        screen.warning("stopped at the step limit; AGENT_MAX_STEPS raises it")
-    screen.note(f"— {final.sources.text()}")
-    screen.note(f"  {final.usage.text()} · {took(time.monotonic() - started)}")
+    sign(screen, final, time.monotonic() - started)
     return final
 
 

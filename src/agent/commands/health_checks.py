@@ -108,12 +108,16 @@ async def check_clusters(examined: Examined) -> list[Check]:
         contexts = examined.contexts()
     except ConfigurationError:
         return [Check("API server", "fail", "no cluster to ask", "see kubeconfig above")]
+    try:
+        await (await examined.loader()).connect()  # its start is no part of the API server's time
+    except K8sMcpError:
+        return [Check("API server", "fail", "not asked, since the MCP server does not start", "see MCP server above")]
     return [check for found in await asyncio.gather(*(_cluster(examined, name) for name in contexts)) for check in found]
 
 
 async def _cluster(examined: Examined, context: str) -> list[Check]:
-    started = time.monotonic()
     arguments = {} if context == IN_CLUSTER else {"context": context}
+    started = time.monotonic()
     try:
         info = (await examined.call("k8s_get_cluster_info", arguments)).structured or {}
     except K8sMcpError as error:

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 from prompt_toolkit.input import Input
 
-from agent.agent_core import FinalAnswer
 from agent.repl.interruption import until_stopped
 from agent.repl.slash_command import SlashCommand, find_command
 from agent.repl.slash_line import SlashLine, is_slash_line, parse, split_command
 from agent.repl.workbench import Workbench
 from agent.terminal.answer_view import AnswerView
 from agent.terminal.approval_dialogue import ApprovalDialogue
-from agent.terminal.durations import took
+from agent.terminal.signature import sign
 from configuration.errors import K8sMcpError
 
 log = logging.getLogger(__name__)
@@ -86,12 +85,7 @@ class Turns:
                 final = await self.bench.ask(text, view.on_event)
             finally:
                 self._dialogue.view = None
-        if final.error is not None:
-            self._screen.error(str(final.error))
-        elif final.stopped_reason == "step_limit":
-            self._screen.warning("stopped at the step limit (AGENT_MAX_STEPS); ask again to go on")
-        if final.sources.uses or final.usage.calls:
-            self._screen.note(signature(final, time.monotonic() - started))
+        sign(self._screen, final, time.monotonic() - started)
         return True
 
     def _sign(self) -> None:
@@ -109,8 +103,3 @@ def as_slash_line(text: str) -> str:
     if len(words) > 1 and words[0] in ("kubectl", "k") and words[1] in _KUBECTL:
         return " ".join([f"/{words[1]}", *words[2:]])
     return text
-
-
-def signature(final: FinalAnswer, seconds: float) -> str:
-    """The lines under every answer: sources with their age, then tokens, cost and time."""
-    return f"— {final.sources.text()}\n  {final.usage.text()} · {took(seconds)}"
