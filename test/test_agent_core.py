@@ -246,6 +246,26 @@ async def test_cancelling_one_answer_keeps_the_session_usable(
     assert "interrupted by the person" in json.dumps(scripted_model.last_messages)
 
 
+async def test_cancelling_in_the_middle_of_a_tool_call_leaves_no_call_without_a_result(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
+) -> None:
+    fill(manager)
+    scripted_model.calls(LIST, ("k8s_list_nodes", {}))
+    agent = await open_agent()
+
+    def stop_at_the_first_call(event: AgentEvent) -> None:
+        if isinstance(event, ToolStarted):
+            answering.cancel()
+
+    answering = asyncio.create_task(agent.answer("how many?", on_event=stop_at_the_first_call))
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert agent.session.open_calls() == []
+    assert [m["role"] for m in agent.session.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    scripted_model.says("Three.")
+    assert (await agent.answer("again?", on_event=lambda _: None)).text == "Three."
+
+
 async def test_a_follow_up_question_sees_what_was_said_before(
     open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
 ) -> None:

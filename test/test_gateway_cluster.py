@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,13 +186,41 @@ async def test_without_a_database_it_reads_live_and_says_so_in_one_line(
     assert "\n" not in answer.note
 
 
-async def test_a_corrupt_database_is_named_and_left_alone(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+@pytest.mark.parametrize(
+    ("state", "words"), [("corrupt", "is damaged"), ("newer", "newer version"), ("locked", "is held by another process")]
+)
+async def test_a_database_that_cannot_be_used_is_named_in_one_line_and_read_past(
+    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener, state: str, words: str
 ) -> None:
-    scanner.database.write_bytes(b"no database at all" * 500)
-    answer = await (await gateway_on()).call("k8s_list_nodes", {})
-    assert (answer.source, answer.note.endswith(": read live")) == ("live", True)
-    assert scanner.database.read_bytes() == b"no database at all" * 500
+    await asyncio.to_thread(_scan, scanner)
+    gateway = await gateway_on()
+    with _spoiled(scanner.database, state):
+        before = await asyncio.to_thread(scanner.database.read_bytes)
+        answer = await gateway.call("k8s_list_nodes", {})
+        assert (answer.source, answer.note.endswith(": read live")) == ("live", True)
+        assert words in answer.note
+        assert "\n" not in answer.note
+        assert await asyncio.to_thread(scanner.database.read_bytes) == before  # repairing it is the scanner's business
+        started = time.monotonic()
+        assert (await gateway.call("k8s_list_nodes", {})).source == "live"
+        assert time.monotonic() - started < 3  # a lock is waited for once, not by every read
+
+
+@contextmanager
+def _spoiled(database: Path, state: str) -> Iterator[None]:
+    if state == "corrupt":
+        database.write_bytes(b"no database at all" * 500)
+        for extra in database.parent.glob("cache.db-*"):
+            extra.unlink()
+        yield
+        return
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        if state == "newer":
+            connection.execute("PRAGMA user_version=9999")
+        else:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 async def test_a_stale_cache_is_passed_over_and_said(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.cached_read import CachedGet, CachedList, CachedRead
-from configuration.errors import CacheError
+from configuration.errors import CacheBusy, CacheError
 
 if TYPE_CHECKING:
     from cache.cache_reader import CacheReader, ClusterRow, Found, Page
@@ -30,14 +31,21 @@ class Look:
     problem: CacheError | None = None
 
 
+BUSY_PAUSE_SECONDS = 30.0
+"""A reader waits long for a locked database; after one such wait the next reads do not wait again."""
+
+
 class CacheAccess:
     """Opened on the first read. Each read is a snapshot of its own, in a thread."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, *, timeout_seconds: float, clock: Callable[[], float]) -> None:
         self.path = path
+        self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._reader: CacheReader | None = None
+        self._busy: CacheBusy | None = None
+        self._busy_until = 0.0
 
     async def look(self, cluster: str, read: CachedRead) -> Look:
         """The freshness of the scope, or why the database cannot be used."""
@@ -67,11 +75,11 @@ class CacheAccess:
     async def freshness_all(self, cluster: str) -> list[Freshness]:
         return await self._run(lambda reader: reader.freshness_all(cluster))
 
-    async def query(self, sql: str, *, cluster: str, timeout_seconds: float) -> QueryResult:
+    async def query(self, sql: str, *, cluster: str) -> QueryResult:
         """Guarded SQL. Raises QueryRefused, NeverScanned or another CacheError."""
         from cache.sql_guard import QueryLimits, run_query
 
-        limits = QueryLimits(timeout_seconds=timeout_seconds)
+        limits = QueryLimits(timeout_seconds=self._timeout_seconds)
         return await asyncio.to_thread(run_query, self.path, sql, cluster=cluster, limits=limits, clock=self._clock)
 
     async def request_refresh(self, *, cluster: str, kind: str, reason: str) -> str:
@@ -93,7 +101,21 @@ class CacheAccess:
             reader.close()
 
     async def _run(self, read: Callable[[CacheReader], T]) -> T:
-        return await asyncio.to_thread(self._read, read)
+        """In a thread, which cannot be stopped: one that waits for a lock too long is left behind to end by itself."""
+        if self._busy is not None and time.monotonic() < self._busy_until:
+            raise self._busy
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await asyncio.to_thread(self._read, read)
+        except TimeoutError:
+            raise self._held_up() from None
+        except CacheBusy as error:
+            raise self._held_up() from error
+
+    def _held_up(self) -> CacheBusy:
+        self._busy = CacheBusy(f"database {self.path} is held by another process for over {self._timeout_seconds:g} s")
+        self._busy_until = time.monotonic() + BUSY_PAUSE_SECONDS
+        return self._busy
 
     def _read(self, read: Callable[[CacheReader], T]) -> T:
         try:

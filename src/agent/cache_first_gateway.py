@@ -66,7 +66,7 @@ class CacheFirstGateway:
         self._clock = clock
         self._environment = environment
         self._live = LiveAccess(loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout)
-        self._cache = CacheAccess(settings.cache_db_path, clock=clock)
+        self._cache = CacheAccess(settings.cache_db_path, timeout_seconds=settings.agent_cache_query_timeout, clock=clock)
         self._touched = TouchedScopes(clock)
         self.catalog = ToolCatalog(settings, self._live)
         self._asked_context = context
@@ -143,7 +143,7 @@ class CacheFirstGateway:
         if not self.settings.agent_enable_cache_query:
             raise ToolError("SQL reads the cache, which AGENT_ENABLE_CACHE_QUERY=false switches off; use the list tools")
         chosen = cluster or self.cluster
-        result = await self._cache.query(sql, cluster=chosen, timeout_seconds=self.settings.agent_cache_query_timeout)
+        result = await self._cache.query(sql, cluster=chosen)
         marked = tuple([await self._marked(envelope) for envelope in result.freshness])
         for envelope in marked:
             self.ledger.record(cached_use(envelope))

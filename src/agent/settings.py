@@ -31,7 +31,9 @@ class AgentSettings(McpSettings, CacheSettings):
         True, description="false: a stale or missing scope is answered as such and nothing goes live"
     )
     agent_context_window: int = Field(100_000, ge=2_000, description="tokens of the model's context that a conversation may fill")
-    agent_cache_query_timeout: float = Field(5, gt=0, le=600, description="seconds that one SQL query over the cache may run")
+    agent_cache_query_timeout: float = Field(
+        5, gt=0, le=600, description="seconds that one read or SQL query of the cache may take"
+    )
     agent_mcp_call_timeout: float = Field(30, gt=0, le=3_600, description="seconds that one MCP tool call may take")
 
     @model_validator(mode="after")
