@@ -9,7 +9,10 @@ import typer
 
 from configuration.command_line import application
 
-app = application("The k8s-mcp MCP server: Kubernetes tools over the Model Context Protocol.")
+app = application(
+    "Serve Kubernetes tools over the Model Context Protocol until stdin closes or SIGTERM arrives.\n\n"
+    "Reads KUBECONFIG (several files allowed), K8S_CONTEXTS and REDACTION_KEY_FILE. Logs go to stderr."
+)
 
 
 class Transport(StrEnum):
@@ -18,17 +21,14 @@ class Transport(StrEnum):
     STDIO = "stdio"
 
 
-@app.command(epilog="Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only")
+@app.callback(invoke_without_command=True, subcommand_metavar="", epilog="Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only")
 def serve(
     transport: Transport = typer.Option(Transport.STDIO, help="How clients reach the server: over its stdin and stdout."),
     read_only: bool = typer.Option(False, "--read-only", help="Offer no tool that changes a cluster."),
     debug: bool = typer.Option(False, "--debug", help="Log more, and show tracebacks."),
     env_file: Path | None = typer.Option(None, "--env-file", help="Read settings from this file instead of the project's .env."),
 ) -> None:
-    """Serve the Kubernetes tools until stdin closes or SIGTERM arrives.
-
-    Reads KUBECONFIG (several files allowed), K8S_CONTEXTS and REDACTION_KEY_FILE. Logs go to stderr.
-    """
+    """See the help of `app`. A callback, so that the group reports errors; there are no sub-commands."""
     from configuration.logs import configure_logging
     from configuration.sources import load
     from mcp_tools.settings import McpSettings

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from typing import NoReturn
 
 from mcp.server.stdio import stdio_server
 
@@ -18,7 +19,8 @@ from mcp_tools.tool_declaration import ToolContext
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 2.0
+STOP_SECONDS = 0.3
+"""Time for calls in progress to be cancelled and connections to be closed."""
 
 
 def serve_stdio(settings: McpSettings, *, read_only: bool) -> None:
@@ -28,10 +30,7 @@ def serve_stdio(settings: McpSettings, *, read_only: bool) -> None:
     gate = ToolGate(ToolContext(clusters, redactor), ServerPolicy(read_only=read_only))
     log.debug("serving %d tools over stdio", len(gate.listed()))
     asyncio.run(_serve(gate))
-    # the SDK reads stdin in a thread that cannot be interrupted: leave without waiting for it
-    logging.shutdown()
-    _remove_temporary_files()
-    os._exit(0)
+    _leave()
 
 
 async def _serve(gate: ToolGate) -> None:
@@ -46,8 +45,7 @@ async def _serve(gate: ToolGate) -> None:
         log.info("stopping on a signal")
         serving.cancel()
         await asyncio.wait({serving}, timeout=STOP_SECONDS)
-        await asyncio.wait({asyncio.create_task(gate.tools.clusters.close())}, timeout=STOP_SECONDS)
-        _finish()
+        _leave()
     stopping.cancel()
     serving.result()
 
@@ -58,7 +56,8 @@ async def _serve_streams(gate: ToolGate) -> None:
         await server.run(read_stream, write_stream, server.create_initialization_options())
 
 
-def _finish() -> None:
+def _leave() -> NoReturn:
+    """End without waiting for the thread in which the SDK reads stdin: nothing can interrupt it."""
     logging.shutdown()
     _remove_temporary_files()
     os._exit(0)

@@ -1,0 +1,209 @@
+"""Secrets planted in a real cluster, in every form and place; every tool called in every view; nothing may come out.
+
+The same search with a redactor that does nothing has to find leaks at each channel: else this test could not fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from controlplane.control_plane import ControlPlane
+from kinds.registry import KINDS
+from mcp_tools.all_tools import ALL_TOOLS
+from secret_canaries import TEXT_FORMS, leaks
+from server_fixtures import ToolClient
+
+STRUCTURED = {
+    "env value": "cnry-env-value",
+    "env number": "7301942",
+    "flag and value in args": "cnry-arg-value",
+    "flag= in args": "cnry-arg-flag",
+    "http header of a probe": "cnry-probe-header",
+    "annotation": "cnry-annotation",
+    "last applied": "cnry-env-value",
+    "event message": "cnry-event-message",
+    "log": "cnry-log-line",
+    "condition message": "cnry-condition-message",
+    "secret data": "cnry-secret-data",
+}
+SCRIPT = "\n".join(canary.text for canary in TEXT_FORMS)
+
+
+class NoRedactor:
+    """What the product must not be without."""
+
+    version = "none"
+    key_id = "none"
+
+    def redact_object(self, obj: dict[str, Any]) -> dict[str, Any]:
+        return obj
+
+    def redact_text(self, text: str) -> str:
+        return text
+
+
+def pod_template() -> dict[str, Any]:
+    header = {"name": "Authorization", "value": f"Bearer {STRUCTURED['http header of a probe']}"}
+    container = {
+        "name": "app",
+        "image": "example/app:1",
+        "command": ["sh", "-c", SCRIPT],
+        "args": ["--api-token", STRUCTURED["flag and value in args"], f"--password={STRUCTURED['flag= in args']}"],
+        "env": [
+            {"name": "GREETING", "value": STRUCTURED["env value"]},
+            {"name": "PIN_PASSWORD", "value": STRUCTURED["env number"]},
+        ],
+        "livenessProbe": {"httpGet": {"path": "/", "port": 80, "httpHeaders": [header]}},
+    }
+    annotations = {"example.com/db-password": STRUCTURED["annotation"], "example.com/script": SCRIPT}
+    return {"metadata": {"labels": {"app": "canary"}, "annotations": annotations}, "spec": {"containers": [container]}}
+
+
+def manifest(api_version: str, kind: str, name: str, metadata: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name} | (metadata or {}), **fields}
+
+
+@pytest.fixture(scope="module")
+def planted(control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace full of secrets, applied by kubectl (which adds its own copy of everything)."""
+    name = control_plane.create_namespace("canaries")
+    control_plane.api.patch(
+        f"/api/v1/namespaces/{name}", {"metadata": {"annotations": {"example.com/db-password": STRUCTURED["annotation"]}}}
+    )
+    template = pod_template()
+    labels = {"matchLabels": {"app": "canary"}}
+    notes = {"annotations": template["metadata"]["annotations"]}
+    once = template | {"spec": template["spec"] | {"restartPolicy": "Never"}}
+    items = [
+        manifest("v1", "Secret", "s", stringData={"k": STRUCTURED["secret data"], "script": SCRIPT}),
+        manifest("apps/v1", "Deployment", "web", spec={"selector": labels, "template": template}),
+        manifest("apps/v1", "StatefulSet", "db", spec={"serviceName": "db", "selector": labels, "template": template}),
+        manifest("apps/v1", "DaemonSet", "agent", spec={"selector": labels, "template": template}),
+        manifest("batch/v1", "Job", "job", spec={"suspend": True, "template": once}),
+        manifest("v1", "Service", "web", notes, spec={"ports": [{"port": 80}]}),
+        manifest("v1", "Pod", "bare", notes, spec=template["spec"]),
+    ]
+    control_plane.kubectl("apply", "-n", name, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    bare = control_plane.pods.wait(name, "bare", lambda pod: pod["status"].get("startTime"))
+    about = {"apiVersion": "v1", "kind": "Pod", "namespace": name, "name": "bare", "uid": bare["metadata"]["uid"]}
+    message = f"password: {STRUCTURED['event message']}\n{SCRIPT}"[:1000]
+    control_plane.api.post(
+        f"/api/v1/namespaces/{name}/events",
+        {"metadata": {"name": "bare.1"}, "involvedObject": about, "reason": "Failed", "type": "Warning", "message": message},
+    )
+    control_plane.logs.set(name, "bare", f"token={STRUCTURED['log']}\n{SCRIPT}", previous=f"token={STRUCTURED['log']}")
+    condition = {"type": "Example", "status": "False", "message": f"password={STRUCTURED['condition message']}"}
+    control_plane.api.patch(f"/api/v1/namespaces/{name}/pods/bare/status", {"status": {"conditions": [condition]}}, "strategic")
+    yield name
+    control_plane.delete_namespace(name)
+
+
+def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
+    """Arguments for each tool: every kind, every place where text comes from the cluster, errors that quote arguments too."""
+    names = {
+        "pods": "bare",
+        "deployments": "web",
+        "statefulsets": "db",
+        "daemonsets": "agent",
+        "jobs": "job",
+        "services": "web",
+        "events": "bare.1",
+    }
+    objects = [{"kind": kind, "name": name, "namespace": namespace} for kind, name in names.items()]
+    new = {"name": "new", "namespace": namespace, "image": "example/x", "dry_run": True}
+    secret = "password=cnry-log-line"
+    return {
+        "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
+        "k8s_list_contexts": [{}],
+        "k8s_list_namespaces": [{}, {"label_selector": f"({secret}"}],
+        "k8s_list_nodes": [{}],
+        "k8s_list_pods": [{"namespace": namespace, "limit": 1000}, {"namespace": namespace, "healthy": False}],
+        "k8s_list_services": [{"namespace": namespace}],
+        "k8s_list_resources": [{"kind": kind, "limit": 1000} for kind in KINDS] + [{"kind": secret}],
+        "k8s_get_resource": [
+            *objects,
+            {"kind": "namespaces", "name": namespace},
+            {"kind": "pods", "name": secret},
+            {"kind": "secrets", "name": "s"},
+        ],
+        "k8s_get_pod_logs": [
+            {"name": "bare", "namespace": namespace, "tail_lines": 5000},
+            {"name": "bare", "namespace": namespace, "previous": True, "timestamps": True},
+            {"name": "bare", "namespace": namespace, "grep": "cnry"},
+            {"name": "bare", "namespace": namespace, "container": "nope"},
+        ],
+        "k8s_export_page": [{"kind": kind, "namespace": "" if kind in ("nodes", "namespaces") else namespace} for kind in KINDS],
+        "k8s_create_deployment": [
+            new | {"env": {"GREETING": STRUCTURED["env value"]}},
+            new | {"labels": {"token": secret}},
+        ],
+        "k8s_delete_resource": [one | {"dry_run": True} for one in objects],
+    }
+
+
+def test_every_tool_is_searched() -> None:
+    assert set(every_view("x")) == {declaration.name for declaration in ALL_TOOLS}
+
+
+def found_in(tools: ToolClient, tool: str, namespace: str) -> set[str]:
+    """Names of the canaries that came out of the tool, with the form they had."""
+    found = set()
+    for arguments in every_view(namespace)[tool]:
+        result = tools.result(tool, arguments)
+        output = (
+            json.dumps(result.structured_content, ensure_ascii=False) + "\n" + "\n".join(block.text for block in result.content)
+        )
+        values = {canary.form: canary.value for canary in TEXT_FORMS} | STRUCTURED
+        found |= {f"{name} ({form})" for name, value in values.items() for form in leaks(output, value)}
+    return found
+
+
+@pytest.mark.parametrize("tool", [declaration.name for declaration in ALL_TOOLS])
+def test_no_planted_secret_comes_out_of_a_tool(tools: ToolClient, planted: str, tool: str) -> None:
+    assert found_in(tools, tool, planted) == set()
+
+
+CHANNELS = {
+    "k8s_get_cluster_info": {"log"},
+    "k8s_list_resources": {"event message", "log"},
+    "k8s_get_resource": {
+        "env value",
+        "env number",
+        "annotation",
+        "last applied",
+        "condition message",
+        "event message",
+        "flag= in args",
+    },
+    "k8s_get_pod_logs": {"log", "private key", "jwt"},
+    "k8s_export_page": {"env value", "http header of a probe", "flag and value in args", "private key", "event message"},
+    "k8s_create_deployment": {"env value"},
+    "k8s_delete_resource": {"env value", "annotation"},
+}
+
+
+@pytest.mark.parametrize(("tool", "expected"), CHANNELS.items(), ids=list(CHANNELS))
+def test_without_the_redactor_the_search_finds_the_secrets(
+    control_plane: ControlPlane, tool_client: Callable[..., ToolClient], planted: str, tool: str, expected: set[str]
+) -> None:
+    bare = tool_client(control_plane.kubeconfig, redactor=NoRedactor())
+    found = found_in(bare, tool, planted)
+    assert {f"{name} (raw)" for name in expected} <= found
+
+
+@pytest.mark.parametrize("redactor", [None, NoRedactor()], ids=["redacting", "not redacting"])
+def test_the_payload_of_a_secret_is_not_even_fetched(
+    control_plane: ControlPlane, tool_client: Callable[..., ToolClient], planted: str, redactor: NoRedactor | None
+) -> None:
+    tools = tool_client(control_plane.kubeconfig, **({"redactor": redactor} if redactor else {}))
+    mark = control_plane.audit.mark()
+    for tool, views in every_view(planted).items():
+        for arguments in views:
+            assert not leaks(str(tools.result(tool, arguments)), STRUCTURED["secret data"])
+    assert [
+        request for request in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if request.resource == "secrets"
+    ] == []
