@@ -213,3 +213,31 @@ def test_an_event_series_counts_its_latest_occurrence() -> None:
         }
     )
     assert (record.count, record.last_seen - record.first_seen, record.object_name) == (5, 60, "web")
+
+
+@pytest.mark.parametrize(
+    ("spec", "points", "external_ip"),
+    [
+        ({"type": "ClusterIP"}, [], None),
+        ({"type": "ClusterIP", "externalIPs": ["192.0.2.2", "192.0.2.1"]}, [], "192.0.2.2,192.0.2.1"),
+        ({"type": "LoadBalancer"}, [], "<pending>"),
+        (
+            {"type": "LoadBalancer", "externalIPs": ["192.0.2.1"]},
+            [{"hostname": "lb"}, {"ip": "192.0.2.9"}],
+            "192.0.2.9,lb,192.0.2.1",
+        ),
+        ({"type": "ExternalName", "externalName": "db.example"}, [], "db.example"),
+    ],
+)
+def test_external_addresses_of_a_service_read_as_kubectl_prints_them(spec: Any, points: Any, external_ip: str | None) -> None:
+    record: Any = SERVICES.read({"metadata": META, "spec": spec, "status": {"loadBalancer": {"ingress": points}}})
+    assert record.external_ip == external_ip
+
+
+def test_an_event_shows_its_message_without_the_blanks_around_it() -> None:
+    record: Any = EVENTS.read({"metadata": META, "message": "\nback-off \n"})
+    assert (record.message, record.count) == ("back-off", 1)
+
+
+def test_conditions_without_a_type_are_passed_over() -> None:
+    assert pod(status={"conditions": [{"status": "True"}, {"type": "Ready", "status": "True"}]}).conditions == {"Ready": "True"}

@@ -94,3 +94,19 @@ def test_status_of_pods_that_are_being_deleted(status: dict[str, Any], expected:
         "status": status,
     }
     assert pod_status(pod).status == expected
+
+
+def test_the_latest_restart_is_that_of_the_restarts_that_are_counted() -> None:
+    def restarted(name: str, at: str, **more: Any) -> dict[str, Any]:
+        return RUNNING | {"name": name, "restartCount": 1, "lastState": {"terminated": {"exitCode": 1, "finishedAt": at}}} | more
+
+    setup = restarted("i", "1970-01-01T00:00:09Z", state={"terminated": {"exitCode": 0}})
+    sidecar = restarted("s", "1970-01-01T00:00:05Z", started=True)
+    pod = {
+        "spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]},
+        "status": {"initContainerStatuses": [sidecar, setup], "containerStatuses": [restarted("a", "1970-01-01T00:00:03Z")]},
+    }
+    assert (pod_status(pod).restarts, pod_status(pod).last_restart_at) == (2, 5)
+    initialising = pod | {"status": {"initContainerStatuses": [sidecar, setup | {"state": {"waiting": {"reason": "Oops"}}}]}}
+    assert (pod_status(initialising).restarts, pod_status(initialising).last_restart_at) == (2, 9)
+    assert pod_status({}).last_restart_at is None

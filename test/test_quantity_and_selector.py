@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,3 +90,23 @@ def test_what_is_no_selector_is_refused(selector: str) -> None:
 def test_parsing_a_selector_either_succeeds_or_says_that_it_cannot(text: str) -> None:
     with contextlib.suppress(InvalidSelector):
         label_selector.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        (None, None),
+        ({}, ""),
+        ({"matchLabels": {"b": "2", "a": "1"}}, "a=1,b=2"),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["z", "a"]}]}, "tier notin (a,z)"),
+        (
+            {
+                "matchLabels": {"app": "web"},
+                "matchExpressions": [{"key": "app", "operator": "Exists"}, {"key": "aaa", "operator": "DoesNotExist"}],
+            },
+            "!aaa,app=web,app",
+        ),
+    ],
+)
+def test_the_selector_of_an_object_reads_as_kubectl_prints_it(selector: Any, text: str | None) -> None:
+    assert label_selector.selector_text(selector) == text

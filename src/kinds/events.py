@@ -40,18 +40,23 @@ def read(event: dict[str, Any]) -> EventRecord:
         **common(event),
         type=event.get("type"),
         reason=event.get("reason"),
-        message=event.get("message"),
+        message=_trimmed(event.get("message")),
         object_kind=about.get("kind"),
         object_namespace=about.get("namespace"),
         object_name=about.get("name"),
         object_uid=about.get("uid"),
         field_path=about.get("fieldPath"),
-        count=series.get("count") or event.get("count") or 1,
+        count=series.get("count", 0) if series else event.get("count") or 1,
         first_seen=to_time(first),
         last_seen=to_time(last),
         source=source.get("component") or event.get("reportingComponent"),
         host=source.get("host") or event.get("reportingInstance"),
     )
+
+
+def _trimmed(message: str | None) -> str | None:
+    """Source: printers.go, printEvent."""
+    return None if message is None else message.strip()
 
 
 EVENTS = Kind(

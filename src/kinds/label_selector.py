@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configuration.errors import InvalidSelector
 
@@ -76,3 +76,26 @@ def _requirement(match: re.Match[str]) -> Requirement:
 def matches(requirements: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:
     """True when every requirement holds."""
     return all(requirement.matches(labels) for requirement in requirements)
+
+
+def selector_text(selector: dict[str, Any] | None) -> str | None:
+    """An object's LabelSelector in the one-line form that kubectl prints: `app=web,tier in (a,b)`, sorted by key.
+
+    None when there is none (it selects nothing); "" for the empty one, which selects everything and which kubectl
+    prints as <none>. Source: k8s.io/apimachinery pkg/apis/meta/v1/helpers.go, FormatLabelSelector.
+    """
+    if selector is None:
+        return None
+    parts = [(str(key), f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or []:
+        parts.append((str(expression.get("key")), _expression_text(expression)))
+    return ",".join(text for _, text in sorted(parts, key=lambda part: part[0]))
+
+
+def _expression_text(expression: dict[str, Any]) -> str:
+    key, operator, values = expression.get("key"), expression.get("operator"), expression.get("values") or []
+    if operator == "Exists":
+        return str(key)
+    if operator == "DoesNotExist":
+        return f"!{key}"
+    return f"{key} {str(operator).lower()} ({','.join(sorted(values))})"

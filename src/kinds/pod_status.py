@@ -5,8 +5,12 @@ Source of the rules: kubernetes pkg/printers/internalversion/printers.go, printP
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from kinds.record import Time
+from kinds.times import to_time
 
 NODE_LOST = "NodeLost"
 
@@ -19,6 +23,8 @@ class PodStatus:
     ready_containers: int
     total_containers: int
     restarts: int
+    last_restart_at: Time | None
+    """When the latest of these restarts happened: what RESTARTS prints in brackets."""
 
 
 def pod_status(pod: dict[str, Any]) -> PodStatus:
@@ -33,12 +39,15 @@ def pod_status(pod: dict[str, Any]) -> PodStatus:
     restartable = {c["name"] for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
     total += len(restartable)
     init_reason, ready, restarts, restartable_restarts = _init_containers(spec, status, restartable)
+    inits = status.get("initContainerStatuses") or []
+    restarted = inits
     if init_reason is not None:
         reason = init_reason
     if init_reason is None or _condition_true(status, "Initialized"):
         main = _main_containers(status)
         ready += main.ready
         restarts = restartable_restarts + main.restarts
+        restarted = [s for s in inits if s["name"] in restartable] + (status.get("containerStatuses") or [])
         reason = main.reason or reason
         if reason == "Completed":
             if main.running and _condition_true(status, "Ready"):
@@ -53,7 +62,13 @@ def pod_status(pod: dict[str, Any]) -> PodStatus:
             reason = "Unknown"
         elif status.get("phase") not in ("Succeeded", "Failed"):
             reason = "Terminating"
-    return PodStatus(reason, ready, total, restarts)
+    return PodStatus(reason, ready, total, restarts, _last_restart(restarted))
+
+
+def _last_restart(statuses: Iterable[dict[str, Any]]) -> Time | None:
+    """When the previous run of any of them ended, at the latest."""
+    ended = (((status.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for status in statuses)
+    return max((time for time in map(to_time, ended) if time is not None), default=None)
 
 
 def _init_containers(spec: dict[str, Any], status: dict[str, Any], restartable: set[str]) -> tuple[str | None, int, int, int]:

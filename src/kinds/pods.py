@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
+from kinds.named_lists import names_of
 from kinds.pod_status import pod_status
 from kinds.quantity import millicores, whole
 from kinds.record import Json, Record, SideRecord, Time, column
@@ -75,7 +76,7 @@ class PodRecord(Record):
     ready_containers: int = column("containers that are ready")
     total_containers: int = column("containers that should be ready (main and sidecar)")
     restarts: int = column("RESTARTS as kubectl counts them")
-    last_restart_at: Time | None = column("when the latest previous run of any container ended")
+    last_restart_at: Time | None = column("when the latest of these restarts happened, as RESTARTS shows it in brackets")
     node: str | None = column("node it is bound to; null when not scheduled", index=True)
     nominated_node: str | None = column("status.nominatedNodeName")
     pod_ip: str | None = column("status.podIP", index=True)
@@ -121,11 +122,11 @@ def read(pod: dict[str, Any]) -> PodRecord:
         ready_containers=printed.ready_containers,
         total_containers=printed.total_containers,
         restarts=printed.restarts,
-        last_restart_at=max((c.last_finished_at for c in containers if c.last_finished_at), default=None),
+        last_restart_at=printed.last_restart_at,
         node=spec.get("nodeName"),
         nominated_node=status.get("nominatedNodeName"),
         pod_ip=status.get("podIP"),
-        pod_ips=_names(status.get("podIPs"), "ip"),
+        pod_ips=names_of(status.get("podIPs"), "ip"),
         host_ip=status.get("hostIP"),
         qos_class=status.get("qosClass"),
         priority_class=spec.get("priorityClassName"),
@@ -144,8 +145,8 @@ def read(pod: dict[str, Any]) -> PodRecord:
         node_selector=spec.get("nodeSelector"),
         tolerations=spec.get("tolerations"),
         volumes=_volumes(spec),
-        readiness_gates=_names(spec.get("readinessGates"), "conditionType"),
-        image_pull_secrets=_names(spec.get("imagePullSecrets"), "name"),
+        readiness_gates=names_of(spec.get("readinessGates"), "conditionType"),
+        image_pull_secrets=names_of(spec.get("imagePullSecrets"), "name"),
         containers=containers,
     )
 
@@ -155,10 +156,6 @@ def _scheduling_message(status: dict[str, Any]) -> str | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return str(condition.get("message") or "") or None
     return None
-
-
-def _names(items: list[dict[str, Any]] | None, key: str) -> Json | None:
-    return None if items is None else Json([item.get(key) for item in items])
 
 
 def _volumes(spec: dict[str, Any]) -> Json | None:
@@ -236,7 +233,7 @@ def _container(shared: Mapping[str, Any], role: Any, spec: dict[str, Any], statu
         added_capabilities=capabilities.get("add"),
         dropped_capabilities=capabilities.get("drop"),
         ports=spec.get("ports"),
-        env_names=_names(spec.get("env"), "name"),
+        env_names=names_of(spec.get("env"), "name"),
     )
 
 

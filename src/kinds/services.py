@@ -17,7 +17,8 @@ class ServiceRecord(Record):
     type: str | None = column("ClusterIP, NodePort, LoadBalancer or ExternalName", index=True)
     cluster_ip: str | None = column("spec.clusterIP; None for a headless service", index=True)
     cluster_ips: Json | None = column("spec.clusterIPs, a JSON list")
-    external_ips: Json | None = column("addresses from outside: spec.externalIPs and the load balancer's, a JSON list")
+    external_ip: str | None = column("EXTERNAL-IP as kubectl prints it: addresses, a DNS name, <pending>; null for none")
+    external_ips: Json | None = column("addresses from outside: the load balancer's and spec.externalIPs, a JSON list")
     external_name: str | None = column("spec.externalName")
     ports: str = column("PORT(S) as kubectl prints them: 80/TCP,443:30443/TCP")
     port_list: Json | None = column("spec.ports, a JSON list of {name, port, targetPort, protocol, nodePort}")
@@ -37,7 +38,8 @@ def read(service: dict[str, Any]) -> ServiceRecord:
         type=spec.get("type"),
         cluster_ip=spec.get("clusterIP"),
         cluster_ips=spec.get("clusterIPs"),
-        external_ips=_external(service),
+        external_ip=_external_ip(service),
+        external_ips=_external_ips(service),
         external_name=spec.get("externalName"),
         ports=",".join(_port(port) for port in spec.get("ports") or []),
         port_list=spec.get("ports"),
@@ -54,10 +56,25 @@ def _port(port: dict[str, Any]) -> str:
     return f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}"
 
 
-def _external(service: dict[str, Any]) -> Json | None:
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    found = [*((service.get("spec") or {}).get("externalIPs") or []), *(i.get("ip") or i.get("hostname") for i in ingress)]
+def _load_balancer(service: dict[str, Any]) -> list[str]:
+    """Source: printers.go, loadBalancerStatusStringer: IP before hostname, sorted, each once."""
+    points = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return sorted({point.get("ip") or point.get("hostname") or "" for point in points} - {""})
+
+
+def _external_ips(service: dict[str, Any]) -> Json | None:
+    found = [*_load_balancer(service), *((service.get("spec") or {}).get("externalIPs") or [])]
     return Json(found) if found else None
+
+
+def _external_ip(service: dict[str, Any]) -> str | None:
+    """Source: printers.go, getServiceExternalIP."""
+    spec = service.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return spec.get("externalName")
+    balanced = spec.get("type") == "LoadBalancer"
+    found = [*(_load_balancer(service) if balanced else ()), *(spec.get("externalIPs") or [])]
+    return ",".join(found) or ("<pending>" if balanced else None)
 
 
 SERVICES = Kind(
@@ -69,7 +86,7 @@ SERVICES = Kind(
     dynamic=False,
     record=ServiceRecord,
     read=read,
-    list_columns=("namespace", "name", "type", "cluster_ip", "external_ips", "ports", "created_at", "selector"),
+    list_columns=("namespace", "name", "type", "cluster_ip", "external_ip", "ports", "created_at", "selector"),
     filters={"type": "type"},
     aliases=("service", "svc"),
 )

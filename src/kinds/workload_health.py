@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.label_selector import selector_text
 from kinds.metadata import condition
 from kinds.record import Json, Record, column
 
@@ -29,22 +30,6 @@ def pod_template(spec: dict[str, Any]) -> dict[str, Any]:
         "images": Json([c.get("image") for c in containers]),
         "service_account": template.get("serviceAccountName"),
     }
-
-
-def selector_text(selector: dict[str, Any] | None) -> str | None:
-    """A LabelSelector in the one-line form that kubectl prints: `app=web,tier in (a,b)`; None when there is none."""
-    if selector is None:
-        return None
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or []:
-        key, operator, values = expression.get("key"), expression.get("operator"), expression.get("values") or []
-        if operator == "Exists":
-            parts.append(str(key))
-        elif operator == "DoesNotExist":
-            parts.append(f"!{key}")
-        else:
-            parts.append(f"{key} {str(operator).lower()} ({','.join(values)})")
-    return ",".join(parts)
 
 
 def observed(obj: dict[str, Any]) -> bool:
