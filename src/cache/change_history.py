@@ -44,7 +44,7 @@ def row_changes(
 ) -> Iterator[FieldChange]:
     """Compare two rows of stored values. `ignore_redacted`: the key or the rules changed, so marks differ by themselves."""
     for column, before, after in zip(columns, old, new, strict=True):
-        if before == after or column.name in _UNTRACKED_COLUMNS:
+        if before == after or not column.tracked or column.name in _UNTRACKED_COLUMNS:
             continue
         for change in _column_changes(column, before, after):
             if not (ignore_redacted and _REDACTION_MARK in f"{change.old}{change.new}"):
@@ -59,6 +59,8 @@ def _column_changes(column: Column, before: Any, after: Any) -> Iterator[FieldCh
                 if old.get(key) != new.get(key) and not (column.name == "annotations" and key in _UNTRACKED_ANNOTATIONS):
                     yield FieldChange(f"{column.name}.{key}", _text(old.get(key)), _text(new.get(key)))
             return
+    if column.type == "boolean":  # SQLite gives back 0 and 1
+        before, after = _truth(before), _truth(after)
     yield FieldChange(column.name, _text(before), _text(after))
 
 
@@ -69,10 +71,10 @@ def side_changes(
     *,
     ignore_redacted: bool,
 ) -> Iterator[FieldChange]:
-    """Compare the rows of all side tables, by side table's name. Rows are matched by their `name`, else by position."""
+    """Compare the rows of all side tables, by side table's name. Rows are matched by their key, else by position."""
     for side in kind.side_tables:
-        names = [column.name for column in side.columns]
-        before, after = _keyed(names, old.get(side.name, ())), _keyed(names, new.get(side.name, ()))
+        at = [index for index, column in enumerate(side.columns) if column.name in side.key]
+        before, after = _keyed(at, old.get(side.name, ())), _keyed(at, new.get(side.name, ()))
         for key in sorted(before.keys() | after.keys()):
             prefix = f"{side.name}[{key}]"
             if key in before and key in after:
@@ -83,10 +85,14 @@ def side_changes(
                 yield FieldChange(prefix, _presence(before.get(key)), _presence(after.get(key)))
 
 
-def _keyed(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    at = names.index("name") if "name" in names else None
-    keyed = {str(position if at is None else row[at]): row for position, row in enumerate(rows)}
+def _keyed(at: Sequence[int], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """By the values at these places, `app` or `apps deployments`; by position where they do not tell all rows apart."""
+    keyed = {" ".join(str(row[index]) for index in at if row[index] not in (None, "")): row for row in rows}
     return keyed if len(keyed) == len(rows) else {str(position): row for position, row in enumerate(rows)}
+
+
+def _truth(stored: Any) -> bool | None:
+    return None if stored is None else bool(stored)
 
 
 def _presence(row: Sequence[Any] | None) -> str | None:

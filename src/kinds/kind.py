@@ -33,18 +33,22 @@ class Column:
     nullable: bool
     doc: str
     index: bool
+    tracked: bool = True
+    """False: its changes are no history."""
 
 
 @dataclass(frozen=True)
 class SideTable:
     """Rows that belong to an object, for example the containers of a pod.
 
-    `attribute` is the record's field that holds a tuple of `record`; it is no column itself.
+    `attribute` is the record's field that holds a tuple of `record`; it is no column itself. `key` names the columns that
+    tell the rows of one object apart: its history follows a row by them.
     """
 
     name: str
     attribute: str
     record: type[SideRecord]
+    key: tuple[str, ...] = ("name",)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -116,8 +120,9 @@ def columns_of(record: type[Record] | type[SideRecord], skip: typing.Collection[
         if declared.name in skip:
             continue
         type_, nullable = _column_type(hints[declared.name])
+        said = declared.metadata
         columns.append(
-            Column(declared.name, type_, nullable, declared.metadata.get("doc", ""), declared.metadata.get("index", False))
+            Column(declared.name, type_, nullable, said.get("doc", ""), said.get("index", False), said.get("tracked", True))
         )
     return tuple(columns)
 

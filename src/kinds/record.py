@@ -13,12 +13,13 @@ Json = NewType("Json", object)
 """A JSON value (list, object, …) that is kept as compact JSON text in the database and as itself in a tool's answer."""
 
 
-def column(doc: str, *, index: bool = False, default: Any = MISSING) -> Any:
+def column(doc: str, *, index: bool = False, tracked: bool = True, default: Any = MISSING) -> Any:
     """Declare one typed column of a record.
 
-    `doc` is what a person or a model reads in the schema: meaning, unit, source field.
+    `doc` is what a person or a model reads in the schema: meaning, unit, source field. `tracked=False` keeps its changes
+    out of the history: measurements that never rest, and second forms of what another column says.
     """
-    return field(metadata={"doc": doc, "index": index}, default=default)
+    return field(metadata={"doc": doc, "index": index, "tracked": tracked}, default=default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
