@@ -12,6 +12,7 @@ from typing import Any
 import urllib3
 
 Object = dict[str, Any]
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -51,9 +52,11 @@ class ApiClient:
             headers={"Authorization": f"Bearer {token}", "User-Agent": "testcluster"},
         )
 
-    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+    def request(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json", accept: str = "application/json"
+    ) -> Any:
         """The decoded JSON answer (text where it is no JSON). Raises ApiError or ApiUnreachable."""
-        headers = dict(self._pool.headers)
+        headers = {**self._pool.headers, "Accept": f"{accept}, */*"}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -69,6 +72,11 @@ class ApiClient:
 
     def get(self, path: str) -> Any:
         return self.request("GET", path)
+
+    def get_table(self, path: str) -> Any:
+        """What kubectl prints of it: a Table whose rows hold the cells and the whole object that they were made from."""
+        separator = "&" if "?" in path else "?"
+        return self.request("GET", f"{path}{separator}includeObject=Object", accept=TABLE)
 
     def post(self, path: str, body: Object) -> Any:
         return self.request("POST", path, body)
