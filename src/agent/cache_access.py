@@ -104,6 +104,7 @@ class CacheAccess:
         """In a thread, which cannot be stopped: one that waits for a lock too long is left behind to end by itself."""
         if self._busy is not None and time.monotonic() < self._busy_until:
             raise self._busy
+        await asyncio.to_thread(_import_reader)  # the first import takes longer than a read, and is nobody's lock
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await asyncio.to_thread(self._read, read)
@@ -132,3 +133,7 @@ class CacheAccess:
             if self._reader is None:
                 self._reader = CacheReader(self.path, clock=self._clock)
             return self._reader
+
+
+def _import_reader() -> None:
+    import cache.cache_reader  # noqa: F401
