@@ -174,7 +174,7 @@ def test_tools_marks_what_reads_and_what_changes_and_counts_the_tokens(run: Run,
     assert "k8s_export_page" not in tools
     assert 500 < answer["tokens"] < 10_000
     text = run("tools", environment=bare_environment(tmp_path))
-    assert "deletes" in text.stdout
+    assert "k8s_delete_resource    changes" in text.stdout
     assert "tokens" in text.stderr
 
 

@@ -19,6 +19,7 @@ from agent.terminal.safe_text import safe_block, safe_line
 from agent.terminal.screen import Screen
 from configuration.errors import NotFound
 from kinds.registry import KINDS
+from shop_cache_fixtures import pod
 
 HOSTILE = [
     "\x1b]0;owned\x07title", "\x1b[2J\x1b[1;1Hcleared", "\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\",
@@ -111,6 +112,17 @@ def test_a_pipe_gets_every_column_in_full_and_no_colour() -> None:
 def test_an_object_that_is_not_there_is_an_error_and_not_an_empty_page() -> None:
     with pytest.raises(NotFound):
         show_object(Screen(io.StringIO(), io.StringIO()), KINDS["pods"], {"row": None, "manifest": None}, "", now=0)
+
+
+def test_an_object_is_shown_with_what_explains_its_state() -> None:
+    out = io.StringIO()
+    manifest = pod("payments", "api-0", 1767229200, waiting="CrashLoopBackOff", restarts=12)
+    show_object(Screen(out, out), KINDS["pods"], {"row": {}, "manifest": manifest}, "", now=1767229200)
+    lines = out.getvalue().splitlines()
+    assert any(line.split() == ["status", "CrashLoopBackOff"] for line in lines)
+    assert any(line.split() == ["labels", "app=api"] for line in lines)
+    assert any(line.startswith("main ") and "shop/web:1" in line and "CrashLoopBackOff" in line for line in lines)
+    assert not any("host network" in line for line in lines)
 
 
 @pytest.mark.parametrize(

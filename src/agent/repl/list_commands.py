@@ -91,6 +91,9 @@ async def _show_one(bench: Workbench, kind: Kind, name: str, line: SlashLine) ->
         arguments["namespace"] = line.option(NAMESPACE) or bench.gateway.namespace
     answer = await bench.gateway.call("k8s_get_resource", arguments, live=line.has(LIVE))
     show_object(bench.screen, kind, answer.structured or {}, line.option(OBJECT_OUTPUT), now=bench.clock())
+    if not line.has(OBJECT_OUTPUT) and kind.name != "events":
+        scope = f" -n {arguments['namespace']}" if kind.namespaced else " -A"
+        bench.screen.note(f"what happened to it: /events{scope} object_name={name} · as it is stored: -o yaml")
     _say(bench, answer)
 
 

@@ -52,7 +52,9 @@ def kind_grid(kind: Kind, rows: Sequence[Mapping[str, object]], *, now: float, n
     names = [name for name in kind.list_columns if namespace or name != "namespace"]
     times = {c.name for c in kind.columns if c.type == "time"}
     headers = tuple(_HEADERS.get(name, name.upper().replace("_", " ")) for name in names)
-    cells = tuple(tuple(_list_cell(row.get(name), name in times, now) for name in names) for row in rows)
+    cells = tuple(
+        tuple(_time_cell(row.get(name), now) if name in times else list_cell(row.get(name)) for name in names) for row in rows
+    )
     return Grid(headers, cells, expendable=tuple(names.index(name) for name in _EXPENDABLE.get(kind.name, ())))
 
 
@@ -76,14 +78,17 @@ def cell(value: object) -> str:
     return safe_line(str(value)[:WIDEST_CELL])
 
 
-def _list_cell(value: object, is_time: bool, now: float) -> str:
+def list_cell(value: object) -> str:
+    """One value as a list shows it: `-` for nothing, `app=web,tier=db` for a flat map."""
     if value is None or value == "" or value == [] or value == {}:
         return "-"
-    if is_time:
-        return safe_line(age_of(str(value), now))
     if isinstance(value, Mapping) and all(isinstance(part, str | int) for part in value.values()):
         return safe_line(",".join(f"{key}={part}" for key, part in value.items()))
     return cell(value)
+
+
+def _time_cell(value: object, now: float) -> str:
+    return "-" if value is None else safe_line(age_of(str(value), now))
 
 
 def _is_number(value: object) -> bool:

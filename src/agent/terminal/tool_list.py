@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def mark(spec: ToolSpec) -> str:
-    """`reads`, `changes` or `deletes`: the last two ask first."""
-    return "reads" if spec.read_only else "deletes" if spec.destructive else "changes"
+    """`reads`, or `changes`, which asks first."""
+    return "reads" if spec.read_only else "changes"
 
 
 def tool_grid(tools: Mapping[str, ToolSpec]) -> Grid:
