@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 from cache import sql_functions, sql_guard, sql_views
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.sql_guard import QueryLimits, QueryResult, describe_schema, run_query
+from cache.sql_size import expanded_size
 from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
 from configuration.errors import CacheMissing, NeverScanned, NotPermitted, QueryRefused
 from kinds.registry import KINDS
@@ -267,6 +270,45 @@ def test_a_runaway_is_stopped_in_time(sql: str, query: Query) -> None:
     with pytest.raises(QueryRefused, match=r"stopped after 0\.3 s"):
         query(sql, timeout_seconds=0.3)
     assert time.monotonic() - started < 1.5
+
+
+def doubling(steps: int, name: str = "x{}") -> str:
+    names = [name.format(step) for step in range(steps + 1)]
+    defined = [f"{after} AS (SELECT count(*) AS n FROM {before} a, {before} b)" for before, after in itertools.pairwise(names)]
+    return f"WITH {names[0]} AS (SELECT name FROM pods), {', '.join(defined)} SELECT n FROM {names[-1]}"
+
+
+@pytest.mark.parametrize("name", ["x{}", '"X{}"', "[x ( {}]", "`x{}`", "'x{}'", "'as{})'"])
+def test_ctes_that_double_with_each_step_are_refused_before_they_are_prepared(name: str, query: Query) -> None:
+    assert query(doubling(5, name)).rows == [(1,)]
+    started = time.monotonic()
+    for steps in (14, 40, 200):
+        with pytest.raises(QueryRefused, match="uses its CTEs too many times"):
+            query(doubling(steps, name))
+    assert time.monotonic() - started < 1
+
+
+def test_preparing_them_would_not_obey_the_time_limit(query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_guard, "expanded_size", lambda *_: 0)
+    started = time.monotonic()
+    with contextlib.suppress(QueryRefused):
+        query(doubling(13), timeout_seconds=0.1)
+    assert time.monotonic() - started > 0.2
+
+
+@pytest.mark.parametrize(
+    ("sql", "size"),
+    [
+        ("SELECT 1", 2),
+        ("SELECT 'WITH x AS (' -- pods", 2),
+        ("SELECT * FROM pods", 23),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", 8),
+        ("WITH x (a, b) AS NOT MATERIALIZED (SELECT 1) SELECT * FROM x, x", 12),
+        ("WITH RECURSIVE r(i) AS (SELECT 1 UNION SELECT i FROM r) SELECT * FROM r", 14),
+    ],
+)
+def test_the_size_of_a_statement_counts_every_copy_of_a_cte(sql: str, size: int) -> None:
+    assert expanded_size(sql, {"pods"}) == size
 
 
 def test_instr_and_replace_on_long_text_stay_within_the_time_limit(query: Query) -> None:

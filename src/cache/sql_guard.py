@@ -22,6 +22,7 @@ from cache.migrations.runner import require_current
 from cache.query_freshness import QueryFreshness
 from cache.sql_errors import explain_sql_error
 from cache.sql_schema import describe_schema
+from cache.sql_size import expanded_size
 from cache.sql_views import Views, create_views
 from configuration.errors import K8sMcpError, QueryRefused
 from kinds.envelope import Envelope
@@ -31,6 +32,8 @@ __all__ = ["QueryLimits", "QueryResult", "describe_schema", "run_query"]
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
 _UNQUOTED_JSON_KEY = re.compile(r"""(?:->>?\s*|,\s*)('\$\.[^'"]*/[^'"]*')|->>?\s*('[^'$"]*[./][^'"]*')""")
 _INSTRUCTIONS_BETWEEN_CHECKS = 2000
+_LARGEST_STATEMENT = 20_000
+"""Tokens after expansion: prepared in well under a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ def run_query(
         connection.execute("BEGIN")  # rows and freshness come from one snapshot
         freshness = QueryFreshness.load(connection, cluster)
         views = create_views(connection, cluster)
+        if expanded_size(sql, views.columns) > _LARGEST_STATEMENT:
+            raise QueryRefused("the statement uses its CTEs too many times over; use each once or twice, or split the question")
         return _run(connection, sql, _Guard(views, freshness, sql), limits, clock)
 
 
