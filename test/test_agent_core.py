@@ -117,7 +117,7 @@ async def test_parallel_reads_all_come_back_in_the_order_of_the_calls(
     assert [("node-1" in text, "team-b" in text, "web-0" in text) for text in _tool_messages(scripted_model)] == [
         (True, False, False), (False, True, False), (True, False, True),
     ]  # fmt: skip
-    assert [use.what for use in final.sources.uses] == ["nodes", "namespaces", "pods"]
+    assert {use.what for use in final.sources.uses} == {"nodes", "namespaces", "pods"}
 
 
 async def test_an_invented_tool_is_told_once_with_what_there_is(

@@ -30,7 +30,9 @@ class AgentSettings(McpSettings, CacheSettings):
     agent_fallback_to_direct_mcp: bool = Field(
         True, description="false: a stale or missing scope is answered as such and nothing goes live"
     )
-    agent_context_window: int = Field(100_000, ge=2_000, description="tokens of the model's context that a conversation may fill")
+    agent_context_window: int = Field(
+        100_000, ge=10_000, description="tokens of the model's context that a conversation may fill; the tools alone take 5,000"
+    )
     agent_cache_query_timeout: float = Field(
         5, gt=0, le=600, description="seconds that one read or SQL query of the cache may take"
     )
