@@ -13,16 +13,16 @@ import signal
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
-
-import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
-from mcp.client._transport import TransportStreams
-from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from mcp_tools.plain_text import plain_text
 from mcp_tools.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream, ObjectSendStream
+    from mcp.client._transport import TransportStreams
+    from mcp.shared.message import SessionMessage
 
 Stream = TypeVar("Stream", asyncio.StreamReader, asyncio.StreamWriter)
 
@@ -36,16 +36,50 @@ CLOSE_SECONDS = 1.5
 
 
 class ChildProcess:
-    """One run of a server's command. `streams()` is entered once, by the SDK's Client."""
+    """One run of a server's command. Entering starts it, leaving ends it and whatever it has started in its group.
+
+    The SDK is not needed to start a process, so that both may be imported at the same time, there and here.
+    """
 
     def __init__(self, address: ServerAddress, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._address = address
         self._max_message_bytes = max_message_bytes
         self._process: asyncio.subprocess.Process | None = None
+        self._pumps: list[asyncio.Task[None]] = []
         self._last_lines: deque[str] = deque(maxlen=5)
         self.failure = ""
         """Why we ended the connection ourselves, when we did."""
         self._at_eof = False
+
+    async def __aenter__(self) -> ChildProcess:
+        """Raises OSError when the command cannot be started."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._address.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(self._address.environment),
+            limit=self._max_message_bytes,
+            start_new_session=True,  # Ctrl-C at our terminal is ours to handle
+        )
+        self._pumps.append(asyncio.create_task(self._log_stderr(_pipe(self._process.stderr))))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        process = self._process
+        if process is None:
+            return
+        import anyio
+
+        with anyio.CancelScope(shield=True):
+            # one that is stuck in writing what we no longer read would not notice that its stdin was closed
+            await _end(process, patience_seconds=0 if self.failure else CLOSE_SECONDS)
+            # a grandchild may hold the pipes open: what has not been read by now is not waited for
+            await asyncio.wait(self._pumps, timeout=0.2)
+            for pump in self._pumps:
+                pump.cancel()
+            await asyncio.gather(*self._pumps, return_exceptions=True)
+            _close_pipes(process)
 
     @property
     def pid(self) -> int | None:
@@ -68,39 +102,28 @@ class ChildProcess:
 
     @asynccontextmanager
     async def streams(self) -> AsyncIterator[TransportStreams]:
-        """Start the process and connect its pipes. Raises OSError when it cannot be started."""
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._address.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(self._address.environment),
-            limit=self._max_message_bytes,
-            start_new_session=True,  # Ctrl-C at our terminal is ours to handle
-        )
+        """The process's pipes as the SDK's transport."""
+        import anyio
+        from mcp.shared.message import SessionMessage
+
+        process = self._process
+        if process is None:
+            raise RuntimeError("the process has not been started")
         received, read_stream = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         write_stream, to_send = anyio.create_memory_object_stream[SessionMessage](0)
-        pumps = [
+        self._pumps += [
             asyncio.create_task(self._read_messages(_pipe(process.stdout), received)),
             asyncio.create_task(self._write_messages(_pipe(process.stdin), to_send)),
-            asyncio.create_task(self._log_stderr(_pipe(process.stderr))),
         ]
         try:
             yield read_stream, write_stream
         finally:
-            with anyio.CancelScope(shield=True):
-                read_stream.close()
-                write_stream.close()
-                # one that is stuck in writing what we no longer read would not notice that its stdin was closed
-                await _end(process, patience_seconds=0 if self.failure else CLOSE_SECONDS)
-                # a grandchild may hold the pipes open: what has not been read by now is not waited for
-                await asyncio.wait(pumps, timeout=0.2)
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
-                _close_pipes(process)
+            read_stream.close()
+            write_stream.close()
 
     async def _read_messages(self, stdout: asyncio.StreamReader, received: ObjectSendStream[SessionMessage | Exception]) -> None:
+        import anyio
+
         async with received:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 while line := await self._next_line(stdout):
@@ -159,6 +182,9 @@ def _pipe(stream: Stream | None) -> Stream:
 
 
 def _parse(line: bytes) -> SessionMessage | Exception:
+    from mcp.shared.message import SessionMessage
+    from mcp_types import jsonrpc_message_adapter
+
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:
@@ -180,9 +206,9 @@ async def _end(process: asyncio.subprocess.Process, *, patience_seconds: float) 
 
 async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
     """Poll: Process.wait() would also wait for the pipes, which a grandchild can hold open."""
-    with anyio.move_on_after(seconds):
-        while process.returncode is None:  # noqa: ASYNC110  nothing public tells of the exit alone
-            await anyio.sleep(0.01)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while process.returncode is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  nothing else tells
+        await asyncio.sleep(0.01)
     return process.returncode is not None
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from configuration.errors import ConfigurationError, K8sMcpError, ServerGone, ToolError, ToolTimeout
+from mcp_tools.child_process import ChildProcess
 from mcp_tools.restart_delay import RestartDelay
 from mcp_tools.server_address import ServerAddress
 from mcp_tools.tool_spec import ToolSpec, spec_of
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from mcp import Client, MCPError
     from mcp.client._transport import TransportStreams
     from mcp_types import CallToolResult
-
-    from mcp_tools.child_process import ChildProcess
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +98,13 @@ class ServerRun:
             await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
 
     async def _own(self) -> None:
-        from mcp import Client
-
         try:
-            async with Client(self._transport()) as client:
-                self.specs = await _listed(client, self._address.name)
-                self._opened.set_result(client)
-                await self._leave.wait()
+            async with self._transport() as transport:
+                make_client = await asyncio.to_thread(_import_client)
+                async with make_client(transport) as client:
+                    self.specs = await _listed(client, self._address.name)
+                    self._opened.set_result(client)
+                    await self._leave.wait()
         except asyncio.CancelledError:
             if not self._opened.done():
                 self._opened.cancel()
@@ -117,15 +116,17 @@ class ServerRun:
                 self._opened.set_exception(error)
                 self._opened.exception()  # nobody may be waiting any more
 
-    def _transport(self) -> AbstractAsyncContextManager[TransportStreams]:
+    @asynccontextmanager
+    async def _transport(self) -> AsyncIterator[AbstractAsyncContextManager[TransportStreams]]:
+        """A child is started here, before the SDK is imported: each takes a second, and they take it together."""
         if self._address.command:
-            from mcp_tools.child_process import ChildProcess
+            async with ChildProcess(self._address) as child:
+                self._child = child
+                yield child.streams()
+        else:
+            from mcp.client.streamable_http import streamable_http_client
 
-            self._child = ChildProcess(self._address)
-            return self._child.streams()
-        from mcp.client.streamable_http import streamable_http_client
-
-        return streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
+            yield streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
 
     async def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
         from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
@@ -229,6 +230,12 @@ class ServerConnection:
         self._delay.started()
         self._run = run
         return run
+
+
+def _import_client() -> type[Client]:
+    from mcp import Client
+
+    return Client
 
 
 async def _listed(client: Client, server: str) -> dict[str, ToolSpec]:
