@@ -299,6 +299,33 @@ async def test_a_creation_whose_server_dies_is_checked_too(
     assert _deployments(control_plane, fresh_namespace) == {}
 
 
+async def test_stopping_an_answer_while_a_change_is_under_way_says_that_its_outcome_is_unknown(
+    control_plane: ControlPlane, fresh_namespace: str, gateway_on: Opener, open_agent: OpenAgent, scripted_model: ScriptedModel,
+    events: list[AgentEvent], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    gateway = await gateway_on()
+    change, stopped = gateway.change, asyncio.Event()
+
+    async def to_a_frozen_server(tool: str, arguments: Any, **about: str) -> ToolResult:
+        os.kill(gateway.server_pid or 0, signal.SIGSTOP)
+        stopped.set()
+        return await change(tool, arguments, **about)
+
+    monkeypatch.setattr(gateway, "change", to_a_frozen_server)
+    scripted_model.calls((CREATE, {"name": "web", "namespace": fresh_namespace, "image": "a:1"}))
+    agent = await open_agent(gateway=gateway, approver=Person())
+    answering = asyncio.create_task(agent.answer("create web", on_event=events.append))
+    await asyncio.wait_for(stopped.wait(), 30)
+    await request_arrived(gateway.server_pid or 0)
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    os.kill(gateway.server_pid or 0, signal.SIGKILL)
+    assert "stopped while it was under way, the outcome is unknown" in [e.text for e in events if isinstance(e, Notice)][-1]
+    assert "unknown" in agent.session.messages[-2]["content"]
+    assert agent.session.open_calls() == []
+
+
 async def test_a_question_read_from_the_cache_sends_the_api_server_nothing(
     control_plane: ControlPlane, scanner_process: Callable[..., ScannerProcess], gateway_on: Opener, open_agent: OpenAgent,
     scripted_model: ScriptedModel,

@@ -129,7 +129,7 @@ class AgentCore:
             self.session.settle("the answer failed")
             return self._final(progress, progress.found_so_far(getattr(error, "partial", "")), "failed", error)
         except asyncio.CancelledError:
-            self.session.settle("interrupted by the person")
+            self.session.settle("interrupted by the person; what a call without a result has done is unknown")
             raise
         return self._final(progress, progress.texts[-1] if progress.texts else "", reason)
 

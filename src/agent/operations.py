@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,9 @@ class Operations:
             result = await self._gateway.change(spec.name, final, kind=_plural(target.kind), what=str(target))
         except (ToolTimeout, ServerGone) as error:
             return await self._check(spec, request, error, on_event)
+        except asyncio.CancelledError:
+            on_event(Notice(f"{request.title}: stopped while it was under way, the outcome is unknown; look at {target}"))
+            raise
         return self._answer(spec, request.cluster, result)
 
     def _answer(self, spec: ToolSpec, cluster: str, result: ToolResult) -> Answer:
