@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mcp_tools.k8s_api import Clusters
+from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
 
 Schema = Mapping[str, Any]
@@ -25,6 +26,7 @@ class ToolContext:
     clusters: Clusters
     redactor: Redactor
     clock: Callable[[], float] = time.time
+    prefetch: PagePrefetch = field(default_factory=PagePrefetch)
 
 
 @dataclass(frozen=True, slots=True)
