@@ -124,6 +124,7 @@ def _cronjob(obj: Json) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
+    _job_spec(spec["jobTemplate"]["spec"])
 
 
 def _service(obj: Json) -> None:
@@ -169,6 +170,15 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     "Secret": _secret,
     "PersistentVolumeClaim": _claim,
 }
+
+
+_DEFAULTED_ON_UPDATE = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "CronJob", "Service", "Secret")
+
+
+def apply_update_defaults(obj: Json) -> None:
+    """The same for an update: only kinds whose defaults never touch what the server itself maintains."""
+    if obj["kind"] in _DEFAULTED_ON_UPDATE:
+        apply_defaults(obj)
 
 
 def apply_defaults(obj: Json) -> None:

@@ -127,21 +127,21 @@ class ObjectApi:
     def _update(
         self, resource: Resource, current: Stored, wanted: Json, options: WriteOptions, applied: Json | None = None
     ) -> Stored:
-        old = current.obj
+        old, status = current.obj, options.subresource == "status"
         name = old["metadata"]["name"]
         self._check_preconditions(resource, current, wanted["metadata"])
-        new = _merge_server_fields(resource, old, wanted, status=options.subresource == "status")
+        new = _merge_server_fields(resource, old, wanted, status=status)
         if new["metadata"].get("name") != name:
             cause = api_status.field_invalid("metadata.name", wanted["metadata"].get("name"), "field is immutable")
             raise api_status.invalid(resource.kind, resource.group, name, [cause])
+        if not status:
+            validation.check_update(resource, old, new)
+            defaults.apply_update_defaults(new)
         if new == old:
             return current
-        if options.subresource != "status":
-            validation.check_update(resource, old, new)
-            if new.get("spec") != old.get("spec") and "generation" in new["metadata"]:
-                new["metadata"]["generation"] += 1
+        if not status and new.get("spec") != old.get("spec") and "generation" in new["metadata"]:
+            new["metadata"]["generation"] += 1
         at = rfc3339(self.clock())
-        status = options.subresource == "status"
         managed_fields.record(new, options.manager, options.operation, at, status=status, applied=applied)
         if options.dry_run:
             return unstored(new)

@@ -86,6 +86,10 @@ def _workload_causes(kind: str, spec: Json) -> list[Json]:
 
 def _spec_causes(obj: Json) -> list[Json]:
     kind, spec = obj["kind"], obj.get("spec") or {}
+    if kind == "CronJob":
+        job = (spec.get("jobTemplate") or {}).get("spec") or {}
+        missing = [] if spec.get("schedule") else [field_required("spec.schedule")]
+        return missing + [{**cause, "field": f"spec.jobTemplate.{cause['field']}"} for cause in _workload_causes("Job", job)]
     if kind == "Pod":
         return _pod_spec_causes(spec, "spec")
     if kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"):

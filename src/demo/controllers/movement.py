@@ -6,6 +6,11 @@ same start gives the same cluster.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from demo.api_status import ApiError
 from demo.controllers.cluster_view import ClusterView
 from demo.controllers.deployments import DeploymentController, ReplicaSetController
 from demo.controllers.garbage import GarbageCollector
@@ -17,6 +22,8 @@ from demo.controllers.services import DerivedController
 from demo.object_api import ObjectApi
 from demo.pod_states import is_active, is_ready
 from demo.scenario.behaviours import REPLACED_NOW_AND_THEN, REPLACEMENT_TICKS, app_of
+
+logger = logging.getLogger(__name__)
 
 EXPIRE_EVENTS_TICKS = 60
 METRIC_FAILURE_TICKS = 15
@@ -42,17 +49,20 @@ class Movement:
         self._derived = DerivedController(self._view)
         self._garbage = GarbageCollector(self._view)
         self.ticks = 0
+        self.failed_steps = 0
 
     def tick(self) -> None:
         """One step of the whole cluster."""
         self.ticks += 1
-        self._kubelets.tick(self.ticks)
-        for controller in self._controllers:
-            controller.tick()
-        self._derived.tick()
-        self._garbage.tick()
-        self._heartbeats.tick(self.ticks)
-        self._plot()
+        steps: list[Callable[[], None]] = [partial(self._kubelets.tick, self.ticks)]
+        steps += [controller.tick for controller in self._controllers]
+        steps += [self._derived.tick, self._garbage.tick, partial(self._heartbeats.tick, self.ticks), self._plot]
+        for step in steps:
+            try:
+                step()
+            except (ApiError, LookupError) as failure:  # an object that one controller chokes on costs only its step
+                self.failed_steps += 1
+                logger.warning("tick %d of the simulated cluster: %s: %s", self.ticks, step, failure)
 
     def _plot(self) -> None:
         """What has no cause within the cluster."""

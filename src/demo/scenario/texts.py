@@ -69,7 +69,9 @@ def _killed(world: World, pod: Json, age: timedelta, restarts: int, ended: timed
     running(world, pod, age)
     entry: Json = pod["status"]["containerStatuses"][0]
     at = world.at(ended)
-    pod_states.end_container(entry, OOM_EXIT_CODE, "OOMKilled", at - timedelta(minutes=11), at)
+    earlier = at - timedelta(minutes=11)
+    entry["lastState"] = pod_states.terminated(entry, OOM_EXIT_CODE, "OOMKilled", earlier - timedelta(minutes=12), earlier)
+    pod_states.end_container(entry, OOM_EXIT_CODE, "OOMKilled", earlier, at)
     entry["restartCount"] = restarts
     scheduled(world, pod, age)
     return entry
