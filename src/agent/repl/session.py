@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.settings import AgentSettings
 
 GLANCE_SECONDS = 3.0
+PRELOAD_AFTER_SECONDS = 0.3
 TERMINATED = 143
 
 
@@ -55,11 +56,15 @@ class ReplSession:
         history = open_history(options.history)
         self._prompt = prompt_session(self._bar, self._completer, history, keyboard=self._keyboard, output=options.output)
         self._glancing: asyncio.Task[None] | None = None
+        self._preloading: asyncio.Task[None] | None = None
+        self._glanced = asyncio.Event()
+        self._quiet = asyncio.Event()
 
     async def run(self) -> int:
         """Until /exit or Ctrl-D (0) or a signal to end (143). Raises ConfigurationError when the settings are wrong."""
         if self._options.greeting:
             print(self._options.greeting, flush=True)
+        self._quiet.set()
         opening = asyncio.create_task(self._open())
         opening.add_done_callback(self._leave_on_failure)
         _on_termination(asyncio.current_task())
@@ -84,7 +89,9 @@ class ReplSession:
                     opening.result()
                 return
             turns = await opening
+            self._quiet.clear()
             await turns.run(line)
+            self._quiet.set()
             if turns.bench.leaving:
                 return
             self._show(turns)
@@ -101,8 +108,8 @@ class ReplSession:
         self._show(turns)
         await run_in_terminal(lambda: _say_what_is_missing(turns.bench))
         self._glancing = asyncio.create_task(self._keep_glancing(turns))
-        # A daemon thread: leaving must not wait for an import of several seconds.
-        threading.Thread(target=turns.bench.model.preload, name="preload", daemon=True).start()
+        if not turns.bench.model.problem:
+            self._preloading = asyncio.create_task(self._preload_when_quiet(turns))
         return turns
 
     def _build(self) -> Turns:
@@ -145,11 +152,22 @@ class ReplSession:
             except K8sMcpError:
                 self._bar.cache = "cache unusable"
             self._prompt.app.invalidate()
+            self._glanced.set()
             await asyncio.sleep(GLANCE_SECONDS)
 
+    async def _preload_when_quiet(self, turns: Turns) -> None:
+        """Import litellm (three seconds of work) while the person types, but not before the first look at the cache nor while
+        a command runs: those would wait for it."""
+        await self._glanced.wait()
+        await asyncio.sleep(PRELOAD_AFTER_SECONDS)
+        await self._quiet.wait()
+        # A daemon thread: leaving must not wait for an import of several seconds.
+        threading.Thread(target=turns.bench.model.preload, name="preload", daemon=True).start()
+
     async def _close(self, opening: asyncio.Task[Turns]) -> None:
-        if self._glancing is not None:
-            self._glancing.cancel()
+        for task in (self._glancing, self._preloading):
+            if task is not None:
+                task.cancel()
         opening.cancel()
         with suppress(asyncio.CancelledError, K8sMcpError):
             turns = await opening
