@@ -1,3 +1,13 @@
 """Loads the fixture modules of this folder; each says what it offers."""
 
-pytest_plugins = ["cache_fixtures", "control_plane_fixtures", "demo_fixtures", "agent_fixtures", "model_fixtures", "scan_fixtures", "server_fixtures", "shop_cache_fixtures", "terminal_fixtures"]
+pytest_plugins = [
+    "cache_fixtures",
+    "control_plane_fixtures",
+    "demo_fixtures",
+    "agent_fixtures",
+    "model_fixtures",
+    "scan_fixtures",
+    "server_fixtures",
+    "shop_cache_fixtures",
+    "terminal_fixtures",
+]

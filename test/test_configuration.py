@@ -177,3 +177,24 @@ def test_each_of_our_top_level_names_resolves_to_our_source(package: str) -> Non
     code = f"import importlib.util as u; print(u.find_spec({package!r}).origin)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert Path(found).is_relative_to(Path(__file__).resolve().parents[1] / "src")
+
+
+def test_a_defect_is_one_line_too_and_debug_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = application("Example.")
+
+    @app.command()
+    def run() -> None:
+        raise ValueError("seven is not a colour")
+
+    @app.command()
+    def other(number: int) -> None:
+        pass
+
+    result = CliRunner().invoke(app, ["run"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: unexpected ValueError, a defect of this program; --debug shows where\n",
+    )
+    assert CliRunner().invoke(app, ["other", "x"]).exit_code == 2
+    monkeypatch.setattr(sys, "argv", ["app", "run", "--debug"])
+    assert isinstance(CliRunner().invoke(app, ["run"]).exception, ValueError)

@@ -31,6 +31,19 @@ class ReportingGroup(TyperGroup):
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if "--debug" in sys.argv or _is_usage_error(error):
+                raise
+            # Not its message: a defect's message is not ours, and may quote what was being read.
+            print(f"error: unexpected {type(error).__name__}, a defect of this program; --debug shows where", file=sys.stderr)
+            raise typer.Exit(K8sMcpError.exit_code) from None
+
+
+def _is_usage_error(error: Exception) -> bool:
+    """typer's own errors about arguments, which it prints itself and ends with exit code 2."""
+    return hasattr(error, "exit_code") and hasattr(error, "show")
 
 
 def one_line(error: BaseException) -> str:
