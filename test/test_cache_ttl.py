@@ -75,15 +75,16 @@ def test_cleanup_purges_a_kind_that_is_no_longer_scanned_and_it_counts_as_never_
     scan(manager, "pods", pods(1200))
     clock.now += 1400
     scan(manager, "nodes", staged("nodes", api_object("nodes", "node-1")))
+    scan(manager, "services", staged("services", api_object("services", "web")))
     report = manager.cleanup()
     assert (report.purged, report.rows) == ([(CLUSTER, "pods", "")], 1200)
     with CacheReader(manager.path, clock=clock) as reader:
-        assert reader.count(CLUSTER, NODES) == 1
+        assert (reader.count(CLUSTER, NODES), reader.count(CLUSTER, KINDS["services"])) == (1, 1)
         with pytest.raises(NeverScanned):
             reader.list(CLUSTER, ListQuery(PODS))
     with closing(sqlite3.connect(manager.path)) as connection:
         assert connection.execute("SELECT (SELECT count(*) FROM pods), (SELECT count(*) FROM containers)").fetchone() == (0, 0)
-        assert connection.execute("SELECT DISTINCT kind FROM labels").fetchall() == [("nodes",)]
+        assert connection.execute("SELECT DISTINCT kind FROM labels").fetchall() == [("nodes",), ("services",)]
 
 
 def test_cleanup_keeps_everything_while_the_cluster_does_not_answer(
@@ -110,3 +111,16 @@ def test_history_is_kept_for_its_retention(open_manager: Callable[..., CacheMana
     clock.now += 1
     report = manager.cleanup()
     assert (report.deleted_objects, report.changes) == (1, 1)
+
+
+def test_the_rows_of_a_namespace_are_purged_without_those_of_another(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", "old")), scope="old")
+    clock.now += 1400
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", "new")), scope="new")
+    report = manager.cleanup()
+    assert (report.purged, report.rows) == ([(CLUSTER, "pods", "old")], 1)
+    with CacheReader(manager.path, clock=clock) as reader:
+        assert [row["namespace"] for row in reader.list(CLUSTER, ListQuery(PODS)).rows] == ["new"]

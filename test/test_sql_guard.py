@@ -232,7 +232,7 @@ def test_no_statement_can_write_even_past_the_first_check_and_the_authorizer(
         with pytest.raises(QueryRefused, match="only reading"):
             query(statement)
     monkeypatch.setattr(sql_guard._Guard, "authorize", lambda *_: sqlite3.SQLITE_OK)
-    for statement in ("DELETE FROM main.pods", "DROP TABLE main.pods", "CREATE TABLE main.t (a)"):
+    for statement in ("DELETE FROM main.pods", "DROP TABLE main.pods", "CREATE TABLE main.t (a)", "CREATE TEMP TABLE t (a)"):
         with pytest.raises(QueryRefused, match="readonly"):
             query(statement)
 

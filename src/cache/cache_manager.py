@@ -86,6 +86,7 @@ class CacheManager:
             self._move_aside()
             self._prepare()
         self._engine: Engine = open_engine(path, read_only=False)
+        self._reading: Engine = open_engine(path, read_only=True)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -132,8 +133,11 @@ class CacheManager:
             self._ensure_kind(kind)
             scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             connection = connect_writer(self.path)
-            swap = Swap(connection, scan, self._write, self._clock)
-            return Staging(connection, scan, swap, self._errors, self._batch_size)
+            try:
+                return Staging(connection, scan, Swap(connection, scan, self._write, self._clock), self._errors)
+            except BaseException:
+                connection.close()
+                raise
 
     def record_check(self, cluster: str, kind: Kind, *, resource_version: str | None = None, strategy: str = "check") -> None:
         """The stored rows of a fully scanned kind were verified to equal the cluster now."""
@@ -188,7 +192,7 @@ class CacheManager:
 
     def freshness(self, cluster: str, kind: Kind) -> Freshness | None:
         """What the policy judges by; None when the kind was never looked at."""
-        with self._errors(), transaction(self._engine, self.path) as connection:
+        with self._errors(), transaction(self._reading, self.path) as connection:
             return combine(read_freshness(connection, cluster, kind.name))
 
     # --- housekeeping
@@ -198,6 +202,7 @@ class CacheManager:
         with self._errors():
             return clean_up(
                 self._engine,
+                self._reading,
                 self.path,
                 self._kinds.values(),
                 self._policy,
@@ -252,7 +257,7 @@ class CacheManager:
         stored = select(model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
             model.cluster == cluster, model.kind == kind.name, model.scope == scope
         )
-        with transaction(self._engine, self.path) as connection:
+        with transaction(self._reading, self.path) as connection:
             uid = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == cluster)).scalar()
             row = connection.execute(stored).first()
         if uid is None:

@@ -8,10 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Engine, delete, select, text
+from sqlalchemy import Engine, delete, select, text, true
 
 from cache.connection import connect_writer, immediate
 from cache.engine import transaction
+from cache.freshness import WHOLE_CLUSTER
 from cache.freshness_rows import read_freshness
 from cache.kind_tables import kind_tables, owner_column
 from cache.tables import Annotation, CacheMetadata, Change, ClusterModel, DeletedObject, Finding, Label, RefreshRequestModel
@@ -36,12 +37,12 @@ class CleanupReport:
 
 
 def clean_up(
-    engine: Engine, path: Path, kinds: Iterable[Kind], policy: TtlPolicy, *, now: float, started_at: float
+    engine: Engine, reading: Engine, path: Path, kinds: Iterable[Kind], policy: TtlPolicy, *, now: float, started_at: float
 ) -> CleanupReport:
     """Purge what is too old (`TtlPolicy.may_purge`), forget old history, give free pages back to the disk."""
     report = CleanupReport()
     kinds = list(kinds)
-    for cluster, kind, scope in _purgeable(engine, path, policy, now=now, started_at=started_at):
+    for cluster, kind, scope in _purgeable(reading, path, policy, now=now, started_at=started_at):
         with transaction(engine, path) as connection:
             connection.execute(
                 delete(CacheMetadata).where(
@@ -82,7 +83,7 @@ def _purgeable(engine: Engine, path: Path, policy: TtlPolicy, *, now: float, sta
 
 
 def remove_unowned_rows(engine: Engine, path: Path, cluster: str, kinds: Iterable[Kind]) -> int:
-    """Delete the rows of kinds that have no freshness: purged, or of another cluster that had this name before.
+    """Delete the rows in scopes that have no freshness: purged, or of another cluster that had this name before.
 
     Readers do not see them anyway: a kind without freshness counts as never scanned. Each batch looks again, since a
     scan may have begun to fill the kind.
@@ -95,13 +96,15 @@ def _remove_unowned(engine: Engine, path: Path, cluster: str, kind: Kind) -> int
     total = 0
     while True:
         with transaction(engine, path) as connection:
-            owned = select(CacheMetadata.scope).where(
+            scanned = select(CacheMetadata.scope).where(
                 CacheMetadata.cluster == cluster, CacheMetadata.kind == kind.name, CacheMetadata.last_checked_at.is_not(None)
             )
-            if connection.execute(owned.limit(1)).first():
+            scopes = list(connection.execute(scanned).scalars())
+            if WHOLE_CLUSTER in scopes:
                 return total
             main = tables.main
-            uids = list(connection.execute(select(main.c.uid).where(main.c.cluster == cluster).limit(BATCH)).scalars())
+            unowned = select(main.c.uid).where(main.c.cluster == cluster, main.c.namespace.not_in(scopes) if scopes else true())
+            uids = list(connection.execute(unowned.limit(BATCH)).scalars())
             if not uids:
                 return total
             for side in tables.sides.values():
