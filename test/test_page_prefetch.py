@@ -65,3 +65,21 @@ async def test_only_so_many_pages_are_kept() -> None:
         prefetch.begin(number, read)
     await asyncio.sleep(0)
     assert reads == [0, 1]
+
+
+async def test_a_page_that_was_handed_out_is_held_no_longer() -> None:
+    import gc
+    import weakref
+
+    class Page:
+        pass
+
+    async def read() -> Page:
+        return Page()
+
+    prefetch = PagePrefetch()
+    prefetch.begin("key", read)
+    held = weakref.ref(await prefetch.get("key", read))
+    await asyncio.sleep(0)
+    gc.collect()
+    assert held() is None

@@ -22,13 +22,14 @@ class PagePrefetch:
     def __init__(self, *, most_pages: int = MOST_PAGES, kept_seconds: float = KEPT_SECONDS) -> None:
         self._most_pages = most_pages
         self._kept_seconds = kept_seconds
-        self._begun: dict[Hashable, asyncio.Task[object]] = {}
+        self._begun: dict[Hashable, tuple[asyncio.Task[object], asyncio.TimerHandle]] = {}
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[Result]]) -> Result:
         """The page that was begun under this key, else a new one. Raises what reading it raised."""
-        task = self._begun.pop(key, None)
-        if task is None:
+        if key not in self._begun:
             return await read()
+        task, forget = self._begun.pop(key)
+        forget.cancel()  # a timer that still waits would hold the page
         return await task  # type: ignore[return-value]  # begun under the same key by the same kind of read
 
     def begin(self, key: Hashable, read: Callable[[], Awaitable[object]]) -> None:
@@ -37,17 +38,16 @@ class PagePrefetch:
             return
         task = asyncio.create_task(self._read(read))
         task.add_done_callback(_retrieved)
-        self._begun[key] = task
-        asyncio.get_running_loop().call_later(self._kept_seconds, self._forget, key, task)
+        forget = asyncio.get_running_loop().call_later(self._kept_seconds, self._forget, key)
+        self._begun[key] = task, forget
 
     @staticmethod
     async def _read(read: Callable[[], Awaitable[object]]) -> object:
         return await read()
 
-    def _forget(self, key: Hashable, task: asyncio.Task[object]) -> None:
-        if self._begun.get(key) is task:
-            del self._begun[key]
-            task.cancel()
+    def _forget(self, key: Hashable) -> None:
+        task, _ = self._begun.pop(key)
+        task.cancel()
 
 
 def _retrieved(task: asyncio.Task[object]) -> None:
