@@ -50,23 +50,29 @@ def test_status_tells_age_freshness_errors_and_who_scans(manager: CacheManager, 
     manager.record_failure(CLUSTER, KINDS["nodes"], "nodes is forbidden", permitted=False)
     clock.now += 42
     with ScanLock(manager.path):
-        status = cache_status(manager.path, clock=clock)
+        status = cache_status(manager.path)
         assert status.holder is not None
     nodes, found = status.kinds
-    assert (found.kind, found.age_seconds, found.ttl_seconds, found.fresh) == ("pods", 42, 300, True)
-    assert (found.count, found.duration_ms) == (4, 7)
-    assert (nodes.kind, nodes.age_seconds, nodes.permitted, nodes.error) == ("nodes", None, False, "nodes is forbidden")
+    assert (found.kind, found.age_seconds(clock()), found.ttl_seconds, found.is_fresh(clock())) == ("pods", 42, 300, True)
+    assert (found.item_count, found.duration_ms) == (4, 7)
+    assert (nodes.kind, nodes.age_seconds(clock()), nodes.permitted, nodes.last_error) == (
+        "nodes",
+        None,
+        False,
+        "nodes is forbidden",
+    )
     assert status.heartbeat is not None
     assert (status.heartbeat.mode, status.heartbeat.started_at, status.heartbeat.stopped_at) == ("daemon", START, None)
-    assert status.healthy
+    assert not status.daemon_died
     assert status.size_bytes > 4096
+    assert cache_status(manager.path).daemon_died
     clock.now += 300
-    assert not cache_status(manager.path, clock=clock).healthy
     manager.record_scanner(stopped=True)
-    stopped = cache_status(manager.path, clock=clock)
+    stopped = cache_status(manager.path)
     assert stopped.holder is None
     assert stopped.heartbeat is not None
     assert stopped.heartbeat.stopped_at == START + 342
+    assert not stopped.daemon_died
 
 
 def test_settings_become_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:

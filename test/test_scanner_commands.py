@@ -248,9 +248,12 @@ def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: A
     scanner.report()
     done = scanner.run("status", "-o", "json")
     status = json.loads(done.stdout)
-    assert done.returncode == 1
-    assert status["scanner"] == {"running": False, "pid": None}
+    assert done.returncode == 0, "a cache that cron keeps fresh needs no daemon"
+    assert status["scanner"] == {"running": False, "pid": None, "died": False}
     assert {row["state"] for row in status["kinds"]} == {"fresh"}
+    write(scanner.database, "UPDATE scanner SET mode = 'daemon', stopped_at = NULL")
+    done = scanner.run("status")
+    assert (done.returncode, "died" in done.stderr) == (1, True)
     with held_lock(scanner.database):
         assert scanner.run("status").returncode == 0
         set_back = "UPDATE cache_metadata SET last_checked_at = last_checked_at - 400, expires_at = expires_at - 400"

@@ -185,7 +185,7 @@ def test_it_writes_one_log_line_for_each_scan_and_reports_itself(control_plane: 
     assert {line.split()[1].rstrip(":") for line in lines} == set(KINDS)
     assert len(lines) == len(KINDS)
     status = scanner.run("status", "-o", "json")
-    assert json.loads(status.stdout)["scanner"] == {"running": True, "pid": process.pid}
+    assert json.loads(status.stdout)["scanner"] == {"running": True, "pid": process.pid, "died": False}
     assert status.returncode == 0, status.stderr
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from cache.freshness_rows import ClusterRow, read_clusters, read_freshness
 from cache.scan_lock import lock_holder
 from cache.tables import ScannerModel
 from configuration.errors import CacheMissing
+
+DAEMON = "daemon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +30,28 @@ class ScannerHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class KindStatus:
-    """One (cluster, kind, scope); ages and TTL in seconds, null when there was no successful scan."""
-
-    cluster: str
-    kind: str
-    scope: str
-    age_seconds: int | None
-    ttl_seconds: int
-    fresh: bool
-    complete: bool
-    permitted: bool | None
-    count: int
-    error: str | None
-    strategy: str
-    duration_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class CacheStatus:
-    """`holder` is the pid of the scanner that holds the lock now (0: unknown), null when none runs."""
+    """`holder` is the pid of the scanner that holds the lock now (0: unknown), null when none runs.
+
+    `kinds` has a row for each (cluster, kind, scope) that a scan has tried.
+    """
 
     path: Path
     size_bytes: int
     holder: int | None
     heartbeat: ScannerHeartbeat | None
     clusters: tuple[ClusterRow, ...]
-    kinds: tuple[KindStatus, ...]
+    kinds: tuple[Freshness, ...]
 
     @property
-    def healthy(self) -> bool:
-        """Something was scanned, and all that may be read is fresh."""
-        readable = [kind for kind in self.kinds if kind.permitted is not False]
-        return bool(readable) and all(kind.fresh for kind in readable)
+    def daemon_died(self) -> bool:
+        """A daemon was the last to scan, did not stop by itself, and does not hold the lock any more."""
+        beat = self.heartbeat
+        return self.holder is None and beat is not None and beat.mode == DAEMON and beat.stopped_at is None
 
 
-def cache_status(path: Path, *, clock: Callable[[], float] = time.time) -> CacheStatus:
+def cache_status(path: Path) -> CacheStatus:
     """Read it all in one snapshot. Raises CacheMissing, CacheCorrupt, CacheTooNew or CacheBusy."""
-    now = clock()
     require_readable(path)
     with transaction(open_engine(path, read_only=True), path) as connection:
         heartbeat, clusters, rows = _heartbeat(connection), read_clusters(connection), read_freshness(connection)
@@ -77,24 +61,7 @@ def cache_status(path: Path, *, clock: Callable[[], float] = time.time) -> Cache
         holder=lock_holder(path),
         heartbeat=heartbeat,
         clusters=tuple(clusters),
-        kinds=tuple(_kind_status(row, now) for row in rows),
-    )
-
-
-def _kind_status(row: Freshness, now: float) -> KindStatus:
-    return KindStatus(
-        cluster=row.cluster,
-        kind=row.kind,
-        scope=row.scope,
-        age_seconds=row.age_seconds(now),
-        ttl_seconds=row.ttl_seconds,
-        fresh=row.is_fresh(now),
-        complete=row.complete,
-        permitted=row.permitted,
-        count=row.item_count,
-        error=row.last_error,
-        strategy=row.strategy,
-        duration_ms=row.duration_ms,
+        kinds=tuple(rows),
     )
 
 

@@ -1,4 +1,4 @@
-"""Puts the parts of a scanner process together, in the order in which they may fail: nothing is written before all is well."""
+"""Puts the parts of a scanner together, in the order in which they may fail: nothing is written before all is well."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
-from cache.connection import check_database_path
-from cache.scan_lock import ScanLock, lock_holder
-from configuration.errors import LockHeld
+from cache.scan_lock import ScanLock
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
 from scanner.chosen_contexts import chosen_contexts
@@ -35,53 +33,48 @@ class ScannerParts:
 
 @asynccontextmanager
 async def assembled(
+    loader: ToolLoader,
     settings: ScannerSettings,
     kinds: Mapping[str, Kind],
     *,
-    environment: Mapping[str, str],
     check_credentials: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[ScannerParts]:
-    """Check the path, start the MCP server, resolve the contexts, take the lock, open the database: in this order.
+    """Resolve the contexts, take the lock, open the database: in this order. On leaving, running scans are cancelled.
 
-    Raises ConfigurationError and LockHeld before anything is written. On leaving, running scans are cancelled, and the
-    server is ended. `check_credentials`: clusters that all refuse the credentials are a ConfigurationError too (a daemon
-    waits for better ones instead).
+    Raises ConfigurationError and LockHeld before anything is written. `check_credentials`: clusters that all refuse the
+    credentials are a ConfigurationError too (a daemon waits for better ones instead).
     """
+    contexts = await chosen_contexts(loader, settings.k8s_contexts)
+    if check_credentials:
+        await refuse_bad_credentials(loader, contexts)
     path = settings.cache_db_path
-    check_database_path(path, create_parent=settings.default_database)
-    if (holder := lock_holder(path)) is not None:
-        raise LockHeld(f"another scanner (pid {holder}) works on {path}; let it, or stop it: `scanner status` shows what it does")
-    async with ToolLoader(settings, environment=environment) as loader:
-        contexts = await chosen_contexts(loader, settings.k8s_contexts)
-        if check_credentials:
-            await refuse_bad_credentials(loader, contexts)
-        with (
-            ScanLock(path),
-            CacheManager(
-                path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size
-            ) as cache,
-            CacheReader(path, clock=clock) as reader,
-        ):
-            scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
+    with (
+        ScanLock(path),
+        CacheManager(
+            path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size
+        ) as cache,
+        CacheReader(path, clock=clock) as reader,
+    ):
+        scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
 
-            async def current_contexts() -> Sequence[str]:
-                return await chosen_contexts(loader, settings.k8s_contexts)
+        async def current_contexts() -> Sequence[str]:
+            return await chosen_contexts(loader, settings.k8s_contexts)
 
-            coordinator = ScanCoordinator(
-                scanner,
-                cache,
-                contexts=current_contexts,
-                kinds=kinds,
-                freshness=reader.freshness_all,
-                schedule=schedule(settings),
-                concurrent_limit=settings.scanner_concurrent_limit,
-                clock=clock,
-            )
-            try:
-                yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts)
-            finally:
-                await coordinator.stop()
+        coordinator = ScanCoordinator(
+            scanner,
+            cache,
+            contexts=current_contexts,
+            kinds=kinds,
+            freshness=reader.freshness_all,
+            schedule=schedule(settings),
+            concurrent_limit=settings.scanner_concurrent_limit,
+            clock=clock,
+        )
+        try:
+            yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts)
+        finally:
+            await coordinator.stop()
 
 
 def schedule(settings: ScannerSettings) -> Schedule:

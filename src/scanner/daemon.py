@@ -12,7 +12,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from configuration.errors import K8sMcpError
 from kinds.registry import KINDS
-from scanner.assembly import ScannerParts, assembled
+from scanner.assembly import ScannerParts
+from scanner.scanner_process import scanner_process
 from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
 
@@ -46,7 +47,7 @@ def tick_seconds(settings: ScannerSettings) -> float:
 
 async def _run(settings: ScannerSettings) -> None:
     with stopped_by_signals():
-        async with assembled(settings, KINDS, environment=os.environ) as parts:
+        async with scanner_process(settings, KINDS, environment=os.environ) as parts:
             log.info("scanning %s into %s", ", ".join(parts.contexts), settings.cache_db_path)
             scheduler = _scheduler(parts)
             scheduler.start()

@@ -12,10 +12,10 @@ from typing import Literal
 from configuration.errors import ConfigurationError
 from kinds.kind import Kind
 from kinds.registry import KINDS, find_kind
-from scanner.assembly import assembled
 from scanner.report_table import print_report
 from scanner.scan_progress import scan_progress
 from scanner.scan_report import ScanReport
+from scanner.scanner_process import scanner_process
 from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
 
@@ -49,7 +49,7 @@ def scan(settings: ScannerSettings, kinds: Sequence[Kind], *, asked_by_name: boo
 
 async def _scan(settings: ScannerSettings, kinds: Sequence[Kind]) -> ScanReport:
     with stopped_by_signals():
-        async with assembled(settings, KINDS, environment=os.environ, check_credentials=True) as parts:
+        async with scanner_process(settings, KINDS, environment=os.environ, check_credentials=True) as parts:
             parts.cache.record_scanner(mode="scan")
             with scan_progress(len(parts.contexts) * len(kinds)) as progress:
                 parts.coordinator.on_report = progress.finished

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scanner.cluster_scanner import Progress
 from scanner.scan_report import KindReport
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+    from scanner.cluster_scanner import Progress
 
 
 class ScanProgress:

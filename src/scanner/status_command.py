@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cache.cache_reader import CacheReader
 from cache.freshness import Freshness
-from cache.scan_lock import lock_holder
+from cache.status import CacheStatus, cache_status
 from configuration.errors import K8sMcpError
 from kinds.registry import KINDS
 from kinds.times import to_rfc3339
@@ -40,31 +39,27 @@ class KindStatus:
 
 def print_status(settings: ScannerSettings, *, as_json: bool) -> None:
     """Print to stdout; raises K8sMcpError (exit code 1) when something is not as it should be."""
-    path = settings.cache_db_path
-    scanner_pid = lock_holder(path)
-    with CacheReader(path) as reader:
-        clusters = [row.cluster for row in reader.clusters()]
-        rows = reader.freshness_all()
-    rows_of = _statuses(_wanted(settings, clusters, rows), rows, time.time())
+    status = cache_status(settings.cache_db_path)
+    kinds = _kinds(_wanted(settings, status), status.kinds, time.time())
     if as_json:
-        json.dump(_as_json(settings, scanner_pid, rows_of), sys.stdout, indent=2)
+        json.dump(_as_json(status, kinds), sys.stdout, indent=2)
         print()
     else:
-        _print_table(settings, scanner_pid, rows_of)
-    complaints = _complaints(scanner_pid, rows_of)
+        _print_table(status, kinds)
+    complaints = _complaints(status, kinds)
     if complaints:
         raise K8sMcpError("; ".join(complaints))
 
 
-def _wanted(settings: ScannerSettings, clusters: Sequence[str], rows: Sequence[Freshness]) -> list[str]:
+def _wanted(settings: ScannerSettings, status: CacheStatus) -> list[str]:
     """The clusters named by K8S_CONTEXTS, be they known or not; else all that the cache knows or has tried."""
     names = context_names(settings.k8s_contexts)
     if names and names != (ALL_CONTEXTS,):
         return list(names)
-    return sorted({*clusters, *(row.cluster for row in rows)})
+    return sorted({row.cluster for row in status.clusters} | {row.cluster for row in status.kinds})
 
 
-def _statuses(clusters: Sequence[str], rows: Sequence[Freshness], now: float) -> list[KindStatus]:
+def _kinds(clusters: Sequence[str], rows: Sequence[Freshness], now: float) -> list[KindStatus]:
     known = {(row.cluster, row.kind): row for row in rows if not row.scope}
     return [_status(cluster, kind, known.get((cluster, kind)), now) for cluster in clusters for kind in KINDS]
 
@@ -94,39 +89,50 @@ def _state(row: Freshness | None, now: float) -> State:
     return "fresh" if row.is_fresh(now) else "stale"
 
 
-def _complaints(scanner_pid: int | None, rows: Sequence[KindStatus]) -> list[str]:
-    found = [] if scanner_pid is not None else ["no scanner runs; start one with `scanner`"]
+def _complaints(status: CacheStatus, kinds: Sequence[KindStatus]) -> list[str]:
+    """What is wrong. A cache that `scanner scan` keeps fresh from cron needs no daemon; one whose daemon died does."""
+    found = []
+    if status.daemon_died and status.heartbeat is not None:
+        found.append(f"the scanner daemon (pid {status.heartbeat.pid}) died; start it again with `scanner`")
     for state in ("failed", "stale", "never scanned"):
-        kinds = [f"{row.cluster} {row.kind}" for row in rows if row.state == state]
-        found += [f"{state}: {', '.join(kinds)}"] if kinds else []
-    return found if rows else [*found, "no cluster was ever scanned; run `scanner scan`"]
+        named = [f"{kind.cluster} {kind.kind}" for kind in kinds if kind.state == state]
+        found += [f"{state}: {', '.join(named)}"] if named else []
+    if found and status.holder is None and not status.daemon_died:
+        found.append("no scanner runs; start one with `scanner`")
+    return found if kinds else [*found, "no cluster was ever scanned; run `scanner scan`"]
 
 
-def _as_json(settings: ScannerSettings, scanner_pid: int | None, rows: Sequence[KindStatus]) -> dict[str, Any]:
+def _as_json(status: CacheStatus, kinds: Sequence[KindStatus]) -> dict[str, Any]:
     return {
-        "database": str(settings.cache_db_path),
-        "scanner": {"running": scanner_pid is not None, "pid": scanner_pid},
-        "healthy": not _complaints(scanner_pid, rows),
-        "kinds": [asdict(row) for row in rows],
+        "database": str(status.path),
+        "database_bytes": status.size_bytes,
+        "scanner": {"running": status.holder is not None, "pid": status.holder, "died": status.daemon_died},
+        "healthy": not _complaints(status, kinds),
+        "kinds": [asdict(kind) for kind in kinds],
     }
 
 
-def _print_table(settings: ScannerSettings, scanner_pid: int | None, rows: Sequence[KindStatus]) -> None:
+def _scanner_text(status: CacheStatus) -> str:
+    if status.holder is not None:
+        return f"running, pid {status.holder}" if status.holder else "running"
+    return "died" if status.daemon_died else "not running"
+
+
+def _print_table(status: CacheStatus, kinds: Sequence[KindStatus]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    running = f"running, pid {scanner_pid}" if scanner_pid is not None else "not running"
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("CLUSTER", "KIND", "STATE"):
         table.add_column(name, overflow="fold")
     for name in ("OBJECTS", "AGE", "TTL", "MALFORMED"):
         table.add_column(name, justify="right")
     table.add_column("ERROR", overflow="fold")
-    for row in rows:
+    for row in kinds:
         age = "-" if row.age_seconds is None else f"{row.age_seconds} s"
         ttl = "-" if row.ttl_seconds is None else f"{row.ttl_seconds} s"
         style = None if row.state in HEALTHY else "red"
         table.add_row(row.cluster, row.kind, row.state, str(row.objects), age, ttl, str(row.malformed), row.error, style=style)
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
-    console.print(f"scanner: {running}; database: {settings.cache_db_path}")
+    console.print(f"scanner: {_scanner_text(status)}; database: {status.path}, {status.size_bytes / 1e6:.1f} MB")
     console.print(table)
