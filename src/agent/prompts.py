@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kinds.kind import Kind
+from kinds.kind import Kind, columns_of
+from kinds.record import Record
+
+_SPELT_OUT = frozenset(
+    {"nodes", "pods", "services", "deployments", "statefulsets", "daemonsets", "jobs", "events", "persistentvolumeclaims"}
+)
+"""Kinds whose columns a model sees without asking: the tool list is paid for with every question."""
 
 LIMIT_REACHED = (
     "The limit of tool calls for this question is reached. Answer now from what you have, without tools, "
@@ -61,10 +67,20 @@ def describe_tool(kinds: Iterable[Kind]) -> dict[str, object]:
 
 
 def _tables(kinds: Iterable[Kind]) -> Iterable[str]:
+    """The columns that all kinds share once, then those of the kinds that most questions are about; of the rest the names."""
+    shared = [column.name for column in columns_of(Record)]
+    yield f"every kind: {', '.join(shared)}; beside these:"
+    named_only = []
     for kind in kinds:
-        yield f"{kind.name}({', '.join(column.name for column in kind.columns)})"
+        sides = [side.name for side in kind.side_tables]
+        if kind.name not in _SPELT_OUT:
+            named_only += [kind.name, *sides]
+            continue
+        yield f"{kind.name}({', '.join(name for name in kind.columns_by_name if name not in shared)})"
         for side in kind.side_tables:
             yield f"{side.name}({', '.join(column.name for column in side.columns)})"
+    if named_only:
+        yield f"columns by describe_tables: {', '.join(named_only)}"
 
 
 def _function(name: str, description: str, properties: dict[str, object], required: list[str]) -> dict[str, object]:

@@ -33,7 +33,7 @@ class CacheSettings(ProcessSettings):
     cache_cleanup_interval: int = Field(300, gt=0, le=_YEAR, description="seconds between two cleanups by the daemon")
     cache_stale_grace: int = Field(86_400, gt=0, le=_YEAR, description="seconds that stale rows are kept, past their TTL")
     cache_history_retention: int = Field(
-        604_800, gt=0, le=_YEAR, description="seconds that changes, deleted objects and resolved findings are kept"
+        604_800, gt=0, le=_YEAR, description="seconds that changes and deleted objects are kept"
     )
 
     @field_validator("cache_db_url")

@@ -16,7 +16,6 @@ Objects are found by (namespace, name) or uid; finding by label is fastest throu
 _FIXED = f"""labels(kind text -- plural, e.g. 'pods', uid, key, value)   annotations(kind, uid, key, value)
 changes(kind, namespace, name, uid, field -- column, labels.KEY or containers[NAME].COLUMN, old, new, seen_at time)
 deleted_objects(kind, namespace, name, uid, created_at time, first_seen_at time, deleted_at time, row json -- its last row)
-findings(id, analyzer, severity, kind, namespace, name, uid, title, detail, first_seen_at time, last_seen_at time, resolved_at)
 cache_metadata(kind, scope, last_checked_at time, expires_at time, item_count, complete, permitted, last_error)
 clusters(name, uid, server_version, api_server)
 {WORKLOADS}(pod_uid, namespace, pod, workload_kind, workload) -- the top-level owner: Deployment, CronJob, …"""

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-OBJECTS_OF_ALL_KINDS = ("labels", "annotations", "deleted_objects", "changes", "findings")
+OBJECTS_OF_ALL_KINDS = ("labels", "annotations", "deleted_objects", "changes")
 """Tables with a `kind` column."""
 _ABOUT_THE_CACHE = ("clusters", "cache_metadata")
 _HIDDEN = frozenset({"manifest", "sort_key", "redaction", "generation"})

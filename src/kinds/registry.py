@@ -6,19 +6,45 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from configuration.errors import UnknownKind
+from kinds.clusterrolebindings import CLUSTERROLEBINDINGS
+from kinds.clusterroles import CLUSTERROLES
+from kinds.configmaps import CONFIGMAPS
+from kinds.cronjobs import CRONJOBS
+from kinds.customresourcedefinitions import CUSTOMRESOURCEDEFINITIONS
 from kinds.daemonsets import DAEMONSETS
 from kinds.deployments import DEPLOYMENTS
+from kinds.endpointslices import ENDPOINTSLICES
 from kinds.events import EVENTS
+from kinds.horizontalpodautoscalers import HORIZONTALPODAUTOSCALERS
+from kinds.ingresses import INGRESSES
 from kinds.jobs import JOBS
 from kinds.kind import Kind
+from kinds.limitranges import LIMITRANGES
+from kinds.mutatingwebhookconfigurations import MUTATINGWEBHOOKCONFIGURATIONS
 from kinds.namespaces import NAMESPACES
+from kinds.networkpolicies import NETWORKPOLICIES
 from kinds.nodes import NODES
+from kinds.persistentvolumeclaims import PERSISTENTVOLUMECLAIMS
+from kinds.persistentvolumes import PERSISTENTVOLUMES
+from kinds.poddisruptionbudgets import PODDISRUPTIONBUDGETS
 from kinds.pods import PODS
 from kinds.replicasets import REPLICASETS
+from kinds.resourcequotas import RESOURCEQUOTAS
+from kinds.rolebindings import ROLEBINDINGS
+from kinds.roles import ROLES
+from kinds.serviceaccounts import SERVICEACCOUNTS
 from kinds.services import SERVICES
 from kinds.statefulsets import STATEFULSETS
+from kinds.storageclasses import STORAGECLASSES
+from kinds.validatingwebhookconfigurations import VALIDATINGWEBHOOKCONFIGURATIONS
 
-_ALL = (NAMESPACES, NODES, PODS, SERVICES, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, EVENTS)
+_ALL = (
+    NAMESPACES, NODES, PODS, SERVICES, ENDPOINTSLICES, INGRESSES, NETWORKPOLICIES,
+    DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS, HORIZONTALPODAUTOSCALERS, PODDISRUPTIONBUDGETS,
+    CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES, RESOURCEQUOTAS, LIMITRANGES,
+    SERVICEACCOUNTS, ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS,
+    CUSTOMRESOURCEDEFINITIONS, VALIDATINGWEBHOOKCONFIGURATIONS, MUTATINGWEBHOOKCONFIGURATIONS, EVENTS,
+)  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _ALL})
 """Plural name -> declaration, in the order in which a scan reads them."""
