@@ -80,6 +80,25 @@ async def test_nothing_is_started_before_it_is_needed(loader: ToolLoader) -> Non
     assert loader.tools["echo"].server == "scripted"
 
 
+async def test_a_server_that_was_begun_is_the_one_that_is_used(loader: ToolLoader) -> None:
+    loader.begin()
+    loader.begin()
+    assert await eventually(lambda: bool(loader.tools), 30)
+    pid = loader.server_pid
+    await loader.call("echo", {"text": "hi"})
+    assert loader.server_pid == pid
+
+
+async def test_a_start_in_the_background_that_fails_is_told_by_the_first_call(caplog: pytest.LogCaptureFixture) -> None:
+    async with make_loader(address("--refuse")) as loader:
+        loader.begin()
+        with pytest.raises(ConfigurationError, match="^REDACTION_KEY_FILE cannot be used$"):
+            await loader.call("echo", {"text": "hi"})
+    async with make_loader(address("--refuse")) as loader:
+        loader.begin()  # and nobody ever asks
+    assert "never retrieved" not in caplog.text
+
+
 async def test_closing_leaves_no_process(loader: ToolLoader) -> None:
     await loader.connect()
     pid = loader.server_pid
@@ -247,8 +266,9 @@ async def test_a_server_that_died_while_idle_is_started_again_for_a_mutation_too
     await loader.connect()
     pid = loader.server_pid
     assert pid is not None
+    run = await loader._connection.run()
     os.kill(pid, 9)
-    assert await eventually(lambda: not is_running(pid))
+    assert await eventually(lambda: not run.alive)
     assert (await loader.call("wait_while_writing", {"seconds": 0})).text == "written"
 
 

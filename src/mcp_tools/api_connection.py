@@ -92,7 +92,7 @@ async def _document_of(config: KubeConfig, context: str, environment: Mapping[st
 
 
 async def _configuration(document: dict[str, Any], origin: str, context: str) -> Any:
-    kube_config, client = await asyncio.to_thread(_import_kubernetes)
+    kube_config, client = await asyncio.to_thread(import_kubernetes)
     configuration = client.Configuration()
     loader = kube_config.KubeConfigLoader(config_dict=document, config_base_path="")
     try:
@@ -105,7 +105,8 @@ async def _configuration(document: dict[str, Any], origin: str, context: str) ->
     return configuration
 
 
-def _import_kubernetes() -> tuple[Any, Any]:
+def import_kubernetes() -> tuple[Any, Any]:
+    """The package's kubeconfig and client modules. Half a second, so never on the event loop."""
     from kubernetes.aio import client
     from kubernetes.aio.config import kube_config
 

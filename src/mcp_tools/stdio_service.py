@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from mcp.server.stdio import stdio_server
 
+from mcp_tools.api_connection import import_kubernetes
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
 from mcp_tools.redaction_key import read_or_create_key
@@ -39,6 +40,7 @@ async def _serve(gate: ToolGate) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(_serve_streams(gate))
+    importing = asyncio.create_task(asyncio.to_thread(import_kubernetes))  # half a second that the first request need not wait
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
@@ -47,6 +49,7 @@ async def _serve(gate: ToolGate) -> None:
         await asyncio.wait({serving}, timeout=STOP_SECONDS)
         _leave()
     stopping.cancel()
+    importing.cancel()
     serving.result()
 
 

@@ -6,6 +6,7 @@ size, retries reads (never mutations), and raises errors as the classes of confi
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import logging
 import time
@@ -35,7 +36,7 @@ MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 class ToolLoader:
     """The tools of the configured server. An async context manager; leaving it leaves no process behind.
 
-    Nothing is started before `connect()` or the first `call()`. Use it from one event loop; any number of calls may be
+    Nothing is started before `begin()`, `connect()` or the first `call()`. Use it from one event loop; any number of calls may be
     under way at once.
     """
 
@@ -52,6 +53,7 @@ class ToolLoader:
         self._connection = connection or ServerConnection(server_address(settings, environment), clock=clock)
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
         self._foreign: ForeignAnswers | None = None
+        self._beginning: asyncio.Task[ServerRun] | None = None
 
     async def __aenter__(self) -> ToolLoader:
         return self
@@ -59,12 +61,20 @@ class ToolLoader:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
+    def begin(self) -> None:
+        """Start the server in the background, so that it is there sooner; `connect` or `call` tells what went wrong."""
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._connection.run())
+
     async def connect(self) -> Mapping[str, ToolSpec]:
         """Start the server when it is not running, and give its tools. Raises ServerGone or ConfigurationError."""
-        return (await self._connection.run()).specs
+        return (await self._run()).specs
 
     async def close(self) -> None:
         """End the server process. Calls that are under way fail with ServerGone."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
         await self._connection.close()
 
     @property
@@ -85,7 +95,7 @@ class ToolLoader:
         mutation is not: ServerGone and ToolTimeout then say that its outcome is unknown.
         """
         started = self._clock()
-        run = await self._connection.run()
+        run = await self._run()
         spec = self._checked(run, name, arguments)
         try:
             answer = await run.call(name, dict(arguments), timeout_seconds)
@@ -93,11 +103,17 @@ class ToolLoader:
             if not spec.read_only:
                 raise ServerGone(f"{gone}. {_UNKNOWN_OUTCOME}") from gone
             log.warning("%s; trying once more", gone)
-            run = await self._connection.run()
+            run = await self._run()
             answer = await run.call(name, dict(arguments), timeout_seconds)
         except ToolTimeout as timeout:
             raise timeout if spec.read_only else ToolTimeout(f"{timeout}. {_UNKNOWN_OUTCOME}") from timeout
         return self._result(name, answer, self._clock() - started)
+
+    async def _run(self) -> ServerRun:
+        if self._beginning is not None:
+            beginning, self._beginning = self._beginning, None
+            return await beginning
+        return await self._connection.run()
 
     def _checked(self, run: ServerRun, name: str, arguments: Mapping[str, Any]) -> ToolSpec:
         spec = run.specs.get(name)
