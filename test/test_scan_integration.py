@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from cache.cache_manager import CacheManager
 from cache.ttl_manager import TtlPolicy
 from configuration.errors import Unreachable
+from every_kind import cluster_objects, namespaced_objects
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.settings import McpSettings
@@ -68,12 +69,24 @@ def populate(control_plane: Any, namespace: str) -> None:
     control_plane.api.post(f"/apis/batch/v1/namespaces/{namespace}/jobs", job)
     service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
     control_plane.api.post(f"/api/v1/namespaces/{namespace}/services", service)
+    for kind, body in namespaced_objects().items():
+        control_plane.api.post(KINDS[kind].api_path(namespace), {"metadata": {"name": "every-kind"}} | body)
     control_plane.pods.create(namespace, "looping", "CrashLoopBackOff")
     control_plane.pods.create_unschedulable(namespace, "nowhere")
 
 
+@pytest.fixture
+def cluster_scoped_objects(control_plane: Any) -> Iterator[None]:
+    bodies = {kind: {"metadata": {"name": "every-kind"}} | body for kind, body in cluster_objects().items()}
+    for kind, body in bodies.items():
+        control_plane.api.post(KINDS[kind].api_path(), body)
+    yield
+    for kind, body in bodies.items():
+        control_plane.api.delete(KINDS[kind].api_path(name=body["metadata"]["name"]))
+
+
 def test_every_kind_equals_what_the_api_server_lists(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, cluster_scoped_objects: None, scanner_process: MakeScanner
 ) -> None:
     populate(control_plane, fresh_namespace)
     scanner = scanner_process(control_plane.kubeconfig)
