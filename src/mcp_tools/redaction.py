@@ -17,12 +17,13 @@ from typing import Any
 import orjson
 
 from mcp_tools import secret_text
-from mcp_tools.redaction_marks import MARK, MARK_START, Marker, contains_mark
+from mcp_tools.plain_text import plain_text
+from mcp_tools.redaction_marks import MARK, Marker, contains_mark, is_marked
 from mcp_tools.secret_names import is_flag_of_secret, is_harmless, is_safe_literal, is_secret_name, numbers_are_secret
 
 __all__ = ["MARK", "REDACTOR_VERSION", "Redactor", "contains_mark"]
 
-REDACTOR_VERSION = "1"
+REDACTOR_VERSION = "2"
 """Raised when a rule changes: stored objects are then listed and redacted anew."""
 
 _APPLIED_COPY = re.compile(r"(?:last-(?:applied|handled)(?:-configuration)?|(?:^|/)applied|(?:^|/)original(?:-diff\w*)?)$")
@@ -38,7 +39,9 @@ _ORDINARY = re.compile(
 _REMEMBERED = 20_000
 _REMEMBERED_LENGTH = 400
 _JSON_TEXT = 1_000_000
-_LITERAL_LISTS = frozenset({"env", "envs", "extraEnv", "extraEnvs", "environment", "extraEnvVars", "envVars"})
+_LITERAL_LISTS = frozenset(
+    {"env", "envs", "extraEnv", "extraEnvs", "environment", "extraEnvVars", "envVars", "environmentVariables"}
+)
 _STRUCTURAL = frozenset({"key", "kind", "apiVersion", "apiGroup", "namespace", "name", "operator", "effect", "user", "username"})
 _COLLECTIONS = re.compile(r"secret|credential|password|token|apikey", re.IGNORECASE)
 _NUMBERS = (int, float)
@@ -77,8 +80,13 @@ class Redactor:
         return obj
 
     def redact_text(self, text: str) -> str:
-        """Free text: logs, messages, errors. Best effort (secret_text.py)."""
-        return secret_text.redact_text(text, self._marker.mark)
+        """Free text: logs, messages, errors. Best effort (secret_text.py).
+
+        Looked at without escape sequences: a colour between a name and its value must not hide that they belong together.
+        """
+        plain = plain_text(text)
+        redacted = secret_text.redact_text(plain, self._marker.mark)
+        return text if redacted == plain else redacted
 
     # --- structure ---
 
@@ -105,6 +113,8 @@ class Redactor:
     def _mapping(self, mapping: dict[str, Any], rule: Callable[[str, str], str] | None = None) -> None:
         """Redact the values of a mapping in place. `rule` replaces the default treatment of its strings."""
         clean, plain_names = self._clean, self._plain_names
+        if "value" in mapping:
+            self._name_and_value(mapping)
         for key, value in mapping.items():
             type_ = type(value)
             if type_ is str:
@@ -123,8 +133,6 @@ class Redactor:
                     self._list(key, value)
             elif type_ in _NUMBERS and key not in plain_names and is_secret_name(key) and numbers_are_secret(key):
                 mapping[key] = self._marker.mark(str(value))
-        if "value" in mapping:
-            self._name_and_value(mapping)
 
     def _nested(self, key: str, value: dict[str, Any]) -> None:
         if "kind" in value and value["kind"] == "Secret" and ("data" in value or "stringData" in value):
@@ -155,7 +163,9 @@ class Redactor:
     def _list(self, key: str, values: list[Any]) -> None:
         secret = _is_collection(key)
         literal = key in _LITERAL_LISTS
-        after_flag = False
+        flag = ""
+        if len(values) > 1 and all(type(value) is str for value in values) and any(value[:1] == "-" for value in values):
+            values[:] = secret_text.redact_arguments(values, self._marker.mark)
         for index, value in enumerate(values):
             type_ = type(value)
             if type_ is dict:
@@ -166,11 +176,11 @@ class Redactor:
                 else:
                     self._mapping(value, self._member if secret else None)
             elif type_ is str:
-                if after_flag and not value.startswith("-"):
-                    values[index] = self._marker.mark(value)
-                    after_flag = False
+                if flag and not value.startswith("-"):
+                    values[index] = value if is_harmless(flag, value) else self._marker.mark(value)
+                    flag = ""
                     continue
-                after_flag = value[:1] == "-" and is_flag_of_secret(value)
+                flag = value if value[:1] == "-" and is_flag_of_secret(value) else ""
                 if literal and "=" in value:
                     values[index] = self._assignment(value)
                 elif secret:
@@ -179,12 +189,18 @@ class Redactor:
                     values[index] = self._string(value)
             elif type_ is list and value:
                 self._list(key, value)
+            elif secret and type_ in _NUMBERS and numbers_are_secret(key):
+                values[index] = self._marker.mark(str(value))
 
     def _name_and_value(self, mapping: dict[str, Any]) -> None:
         """`{name: DB_PASSWORD, value: …}`, whatever it is called above it."""
         value, name = mapping["value"], mapping.get("name", mapping.get("key"))
-        if type(value) is str and type(name) is str and MARK_START not in value:
+        if type(name) is not str or not is_secret_name(name):
+            return
+        if type(value) is str:
             mapping["value"] = self._named(name, value)
+        elif type(value) in _NUMBERS and numbers_are_secret(name):
+            mapping["value"] = self._marker.mark(str(value))
 
     # --- strings ---
 
@@ -193,13 +209,13 @@ class Redactor:
             if len(self._plain_names) < _REMEMBERED:
                 self._plain_names.add(key)
             return value if value in self._clean else self._string(value)
-        return value if is_harmless(key, value) or MARK_START in value else self._marker.mark(value)
+        return value if is_harmless(key, value) or is_marked(value) else self._marker.mark(value)
 
     def _member(self, key: str, value: str) -> str:
         """A string inside `credentials: {…}`: secret, unless it only names something."""
         if key in _STRUCTURAL or is_harmless("password", value) or not (is_secret_name(key) or is_secret_name(f"password {key}")):
             return self._shape_only(key, value)
-        return value if MARK_START in value else self._marker.mark(value)
+        return value if is_marked(value) else self._marker.mark(value)
 
     def _literal(self, name: str, value: str) -> str:
         """A literal environment value: only safe shapes stay readable, and under a secret name not even numbers."""
@@ -245,7 +261,7 @@ class Redactor:
             return self._marker.mark(value)  # one more copy of a manifest
         before = orjson.dumps(content)
         if isinstance(content, dict):
-            self._mapping(content)
+            self.redact_object(content)
         else:
             self._list("", content)
         after = orjson.dumps(content)

@@ -47,6 +47,11 @@ class Marker:
         return f"{MARK_START}{hmac.digest(self._key, b'value:' + value, 'sha256').hex()[:FINGERPRINT_HEX]}›"
 
 
+def is_marked(value: str) -> bool:
+    """Whether nothing readable is left beside marks: a mark next to a secret, real or made up, does not protect it."""
+    return MARK_START in value and not any(character.isalnum() for character in MARK.sub("", value))
+
+
 def contains_mark(value: Any, path: str = "") -> list[str]:
     """Paths of all strings (and keys) in a JSON-able value that hold a redaction mark: `spec.env[2].value`."""
     if isinstance(value, str):

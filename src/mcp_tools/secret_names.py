@@ -8,11 +8,12 @@ from functools import lru_cache
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_PARTS = re.compile(
     r"passw|passwd|passphrase|passcode|pwd|secret|token|credential|apikey|privatekey|accesskey|accountkey|authkey|masterkey"
-    r"|signingkey|encryptionkey|sharedkey|sshkey|connectionstring|connstring|dockerconfig|dockercfg|htpasswd|authorization"
+    r"|signingkey|encryptionkey|sharedkey|sshkey|connectionstring|connstring|dockerconfig|dockercfg|htpasswd|authorization|masterauth"
 )
 _SECRET_WORDS = frozenset(
     {"pass", "pw", "creds", "cred", "auth", "cookie", "jwt", "otp", "psk", "pin", "bearer", "sas", "pat", "kubeconfig"}
 )
+_NOT_PASS = ("bypass", "compass", "surpass", "trespass", "overpass", "underpass", "multipass", "encompass")
 _KEY_QUALIFIERS = frozenset(
     {"api", "access", "private", "secret", "encryption", "signing", "master", "account", "shared", "ssh", "client", "auth",
      "license", "hmac", "aes", "rsa", "session", "service", "storage", "deploy", "webhook", "app", "application", "host",
@@ -27,7 +28,8 @@ _REFERENCE_ENDS = frozenset(
      "audiences", "algorithm", "selector", "store", "backend", "template", "labels", "annotations", "status", "rotation",
      "duration", "age", "mode", "format", "header", "field", "scope", "scopes", "strategy", "generation", "method", "methods",
      "at", "created", "updated", "by", "per", "used", "total", "minutes", "hours", "days", "manager", "controller", "operator",
-     "server", "service", "host", "port", "usage", "reviews", "reviewer", "keyring", "engine", "role"}
+     "server", "service", "host", "port", "usage", "reviews", "reviewer", "keyring", "engine", "role", "headers", "realm",
+     "signin", "signout", "samesite"}
 )  # fmt: skip
 _EVEN_NUMBERS = re.compile(r"pass|pwd|\bpw\b|\bpin\b|secret|otp|credential")
 _PRIVATE_FILE = re.compile(
@@ -46,6 +48,7 @@ _MEASURE = re.compile(
     r"[+-]?\d+(?:\.\d+)?(?:n|u|m|k|[KMGTPE]i?[Bb]?|[kmgtpe]i?b|[kmgtpe])"  # sizes and quantities
     r"|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+"  # durations
 )
+_PATH = re.compile(r"[~.]?(?:/[\w.-]{1,100}){1,20}")
 _LOG_LEVEL = re.compile(r"trace|debug|info|information|notice|warn|warning|error|critical|fatal|panic|verbose", re.IGNORECASE)
 
 
@@ -61,10 +64,14 @@ def is_secret_name(name: str) -> bool:
         return False
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in ("data", "value", "val", "env", "b")):
         words.pop()
+    if words[-2:] == ["secret", "id"]:  # the half of a Vault AppRole that must not be known
+        return True
     if words[-1] in _REFERENCE_ENDS or (words[-1] == "hash" and "pass" not in name.lower()):
         return False
     joined = "".join(words)
     if _SECRET_PARTS.search(joined) or not _SECRET_WORDS.isdisjoint(words):
+        return True
+    if any(word.endswith("pass") and word not in _NOT_PASS for word in words):  # requirepass, storepass
         return True
     return words[-1] == "key" and not _KEY_QUALIFIERS.isdisjoint(words[:-1])
 
@@ -78,6 +85,8 @@ def is_flag_of_secret(argument: str) -> bool:
 def is_harmless(name: str, value: str) -> bool:
     """Whether a value under a secret name is none: empty, a boolean, a reference such as `$(VAR)`, or a number that counts."""
     if _BOOLEAN.fullmatch(value) or _REFERENCE.fullmatch(value):
+        return True
+    if _PATH.fullmatch(value) and "kubeconfig" in name.lower():  # --kubeconfig=/etc/kubernetes/scheduler.conf
         return True
     return _NUMBER.fullmatch(value) is not None and not numbers_are_secret(name)
 

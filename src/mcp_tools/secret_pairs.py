@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mcp_tools.redaction_marks import MARK_START
+from mcp_tools.redaction_marks import is_marked
 from mcp_tools.secret_names import is_harmless, is_secret_name
 
 _NAME = re.compile(
-    r"([\w.$/-]++)"  # the name, also a path of names
-    r"(?:\\*[\"'`\]]{0,2}[ \t]*(?:=>|:=|==?|:)[ \t]*|[ \t]+is(?:[ \t]+set[ \t]+to)?[ \t]+(?:now[ \t]+)?)"
+    r"(?<![\w.$/-])([\w.$/-]++)"  # the name, also a path of names; tried once a run of characters, not at each of them
+    r"(?:\\*[\"'`\]]{0,2}[ \t]*(?:=>|:=|==?|:)[ \t]*|[ \t]+(?:is(?:[ \t]+set[ \t]+to)?|set[ \t]+to):?[ \t]+(?:now[ \t]+)?)"
 )
 _NAME_AND_VALUE = re.compile(
     r"\b(?:name|key)\\*[\"']?[ \t]*[:=][ \t]*\\*[\"']?([\w.-]+)\\*[\"']?[ \t]*(?:,|\\n|\n)?\s*"
@@ -19,11 +19,24 @@ _NAME_AND_VALUE = re.compile(
 )
 _SCHEME = re.compile(r"(?:[bB]earer|[bB]asic|[tT]oken|[dD]igest|[aA]pi[kK]ey|Bot|SSWS)[ \t]+(?=\S)")
 _BLOCK = re.compile(r"[|>][-+0-9]{0,3}[ \t]*\n[ \t]*(?P<block>[^\n]*(?:\n[ \t]+[^\n]*|\n(?=[ \t]*\n[ \t]))*)")
+_NEXT_LINE = re.compile(r"\n[ \t]++(?P<next>(?![#\[{|>&*-]|[^\s:]+:(?:\s|\Z))[^\n]+)")
+_ITEM = r"-[ \t]++(?![^\s:]+:(?:\s|\Z)|[\[{&*])[^\n]+"
+_ITEMS = re.compile(rf"\n[ \t]*(?P<items>{_ITEM}(?:\n[ \t]*{_ITEM})*)")
+_TRIPLE_QUOTED = re.compile(r"\"\"\"(?P<triple>[\s\S]+?)\"\"\"")
 _PLAIN_QUOTED = re.compile(r"\"(?P<double>(?:[^\"\\]|\\[\s\S])*)\"|'(?P<single>(?:[^']|'')*)'|`(?P<tick>[^`\n]*)`")
 _ESCAPED_QUOTED = re.compile(r"(?P<slashes>\\+)\"(?P<double>[\s\S]*?)(?<!\\)(?P=slashes)\"")
 _LIST = re.compile(r"\[(?P<list>[^\[\]{}\n]*)\]")
+_ENCLOSED = (
+    (_BLOCK, "block"),
+    (_NEXT_LINE, "next"),
+    (_ITEMS, "items"),
+    (_TRIPLE_QUOTED, "triple"),
+    (_ESCAPED_QUOTED, "double"),
+    (_LIST, "list"),
+)
 _REST_OF_LINE = re.compile(r"(?P<rest>[^\n]*?)(?=[ \t]*(?:\n|\r|\Z|[ \t]#[^\n]*(?:\n|\Z)))")
 _BARE = re.compile(r"(?P<bare>[^\s\"'`<>,;&|)}\]\\]+)")
+_OPEN_QUOTED = re.compile(r"\\*[\"'](?P<open>[^\n]+)")  # cut off before the closing quote
 _LINE_START = re.compile(r"[ \t]*(?:(?:-|export|set|SET|ENV|ARG|\$env:)[ \t]+)*[\"']?\Z")
 _WHOLE_LINE_NAMES = re.compile(r"cookie|authorization", re.IGNORECASE)
 _NO_VALUES = frozenset(
@@ -53,7 +66,7 @@ def _replace(text: str, mark: Callable[[str], str], names: re.Pattern[str]) -> s
         start, end = span
         value = text[start:end]
         position = max(end, position)
-        if MARK_START in value or is_harmless(name, value):
+        if is_marked(value) or is_harmless(name, value):
             continue
         parts += [text[kept:start], mark(value)]
         kept = end
@@ -65,16 +78,18 @@ def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     start = found.end()
     if scheme := _SCHEME.match(text, start):
         start = scheme.end()
-    for pattern, group in ((_BLOCK, "block"), (_ESCAPED_QUOTED, "double"), (_LIST, "list")):
+    for pattern, group in _ENCLOSED:
         if value := pattern.match(text, start):
             return value.span(group)
     if value := _PLAIN_QUOTED.match(text, start):
         return value.span(str(value.lastgroup))
-    sentence = " is " in found[0] or "\tis" in found[0]
+    sentence = found[0][len(found[1]) :].split()[:1] in (["is"], ["is:"], ["set"])
     if not sentence and (_begins_line(text, found.start()) or _WHOLE_LINE_NAMES.search(found[1])):
         rest = _REST_OF_LINE.match(text, start)
         if rest and rest["rest"] and rest["rest"][0] not in "{[\"'" and text[found.start() - 1 : found.start()] not in ('"', "'"):
             return rest.span("rest")
+    if cut := _OPEN_QUOTED.match(text, start):
+        return cut.span("open")
     bare = _BARE.match(text, start)
     if bare is None or (sentence and bare["bare"].rstrip(".:!").lower() in _NO_VALUES):
         return None

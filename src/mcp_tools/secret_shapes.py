@@ -22,14 +22,18 @@ def _shape(hint: str, pattern: str, before: str = r"(?<![A-Za-z0-9])") -> Shape:
 _KEY_LINE = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 
 URL_USERINFO = re.compile(
-    r"://(?!git@)(?P<secret>[^\s\"'<>/?#\\‹›]+"  # user:password, also with @ inside
-    r"|[^\s\"'<>/?#\\@:‹›]*:(?!\d{1,5}[/?#])[^\s\"'<>@‹›]{1,200})"  # a password with / ? or #
+    r"://(?!git@)(?P<secret>[^\s\"'<>/?#\\]+"  # user:password, also with @ inside
+    r"|[^\s\"'<>/?#\\@:‹›]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,200})"  # a password with / ? or #
     r"@(?=[\w\[$%*-])"
 )
 
 SHAPES = (
     _shape("PRIVATE KEY", rf"-----BEGIN {_KEY_LINE}[\s\S]*?(?:-----END {_KEY_LINE}|\Z)", ""),
-    _shape("PRIVATE KEY", rf"(?:[A-Za-z0-9+/=]{{16,}}(?:\s|\\n)+)+-----END {_KEY_LINE}", ""),  # a log that begins inside a key
+    _shape(
+        "PRIVATE KEY",  # a log that begins inside a key; as many lines as the largest keys have
+        rf"(?:[A-Za-z0-9+/=]{{16,200}}+(?:\s|\\n){{1,8}}+){{1,150}}+-----END {_KEY_LINE}",
+        r"(?:(?<![A-Za-z0-9+/=])|(?<=\\n))",
+    ),
     _shape("LS0tLS1CRUdJTi", r"LS0tLS1CRUdJTi[\w+/]{2,}=*(?:\s+[\w+/]{16,}=*)+"),  # base64 of PEM over several lines
     _shape("eyJ", r"eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*"),  # JSON Web Token
     _shape("AKIA", r"AKIA[A-Z0-9]{12,}"),
@@ -78,5 +82,5 @@ SHAPES = (
     _shape("ignature=", r"[?&][\w-]*[sS]ignature=(?P<secret>[\w%+/=.-]{6,})", ""),
     _shape("sig=", r"[?&;](?:sv_)?sig=(?P<secret>[\w%+/=.-]{6,})", ""),
     _shape("Credential=", r"Signature=(?P<secret>[0-9a-f]{16,})"),
-    _shape("@", r"[\w.-]+:(?P<secret>[^\s@/:\"'‹›]+)@(?=(?:tcp|unix|udp)\()"),
+    _shape("@", r"[\w.-]{1,100}:(?P<secret>[^\s@/:\"'‹›]+)@(?=(?:tcp|unix|udp)\()"),
 )  # fmt: skip

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from mcp_tools.redaction_marks import MARK_START
+from mcp_tools.redaction_marks import is_marked
 from mcp_tools.secret_names import is_flag_of_secret
 from mcp_tools.secret_pairs import mark_named_values
 from mcp_tools.secret_shapes import SHAPES, URL_USERINFO
@@ -20,16 +20,29 @@ from mcp_tools.secret_shapes import SHAPES, URL_USERINFO
 Mark = Callable[[str], str]
 
 _FLAG = re.compile(r"(?<![\w-])(-{1,2}[\w-]++)([ \t]+)(?!-)(\\*[\"']?)([^\s\"'<>|;&\\]+)")
-_XML = re.compile(r"<([\w:.-]++)[^<>]{0,200}>([^<>\s][^<>]*)</")
+_XML = re.compile(r"<([\w:.-]++)[^<>]{0,200}>(?:<!\[CDATA\[)?([^<>\s][^<>]*)(?:\]\]>)?</")
 _NETRC = re.compile(r"(\blogin[ \t]+\S+\s+password[ \t]+)(\S+)")
+_UP_TO = r"[^\n|;]{0,300}?"
 _COMMANDS = (
-    re.compile(r"(\b(?:mysql|mariadb)[\w-]*\b[^\n|;]*?[ \t]-p)([^\s\"'|;]+)"),
-    re.compile(r"(\b(?:curl|wget|http)\b[^\n|;]*?[ \t](?:-u|--user)[ =]*[\"']?[^\s:\"']+:)([^\s\"'|;]+)"),
-    re.compile(r"(\b(?:redis-cli|sshpass)\b[^\n|;]*?[ \t]-[ap][ \t]*)([^\s\"'|;-][^\s\"'|;]*)"),
+    re.compile(rf"(\b(?:mysql|mariadb)[\w-]{{0,20}}\b{_UP_TO}[ \t]-p)([^\s\"'|;]+)"),
+    re.compile(rf"(\b(?:curl|wget|http)\b{_UP_TO}[ \t](?:-u|--user)[ \t=]{{0,5}}[\"']?[^\s:\"']{{1,100}}:)([^\s\"'|;]+)"),
+    re.compile(rf"(\b(?:redis-cli|sshpass)\b{_UP_TO}[ \t]-[ap][ \t]{{0,5}})([^\s\"'|;-][^\s\"'|;]*)"),
+    re.compile(rf"(\b(?:login|mongo\w{{0,20}})\b{_UP_TO}[ \t]-p[ \t]{{1,5}})([^\s\"'|;-][^\s\"'|;]*)"),
+    re.compile(rf"(\bldap[a-z]{{1,20}}\b{_UP_TO}[ \t]-w[ \t]{{1,5}})([^\s\"'|;-][^\s\"'|;]*)"),
+)
+_DIRECTIVES = (
+    ("requirepass", re.compile(r"(^[ \t]*requirepass[ \t]+[\"']?)([^\s\"']+)", re.MULTILINE)),  # redis.conf
+    ("masterauth", re.compile(r"(^[ \t]*masterauth[ \t]+[\"']?)([^\s\"']+)", re.MULTILINE)),
+    ("'", re.compile(r"(\b(?:PASSWORD|IDENTIFIED[ \t]+BY)[ \t]+')([^'\n]+)", re.IGNORECASE)),  # SQL
+)
+_SECRET_MANIFEST = re.compile(r"^[ \t-]*kind:[ \t]*[\"']?Secret[\"']?[ \t]*$", re.MULTILINE)
+_DOCUMENT_END = re.compile(r"(^---[^\n]*\n)", re.MULTILINE)
+_SECRET_VALUES = re.compile(
+    r"^([ \t]*)(?:data|stringData):[ \t]*\n(?P<secret>(?:\1[ \t]+[^\s][^\n]*(?:\n|\Z)|[ \t]*\n)+)", re.MULTILINE
 )
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=.-])[A-Za-z0-9+/_-]{24,}={0,2}")
 _HEX = re.compile(r"[0-9a-fA-F-]+\Z")
-_PERCENT = re.compile(r"[^\s\"'<>]{0,400}%[0-9A-Fa-f]{2}[^\s\"'<>]*")
+_PERCENT = re.compile(r"(?<![^\s\"'<>‹›])[^\s\"'<>‹›%]*+%[^\s\"'<>‹›]*+")
 _DEPTH = 2
 """Encodings inside encodings are followed this far."""
 
@@ -45,7 +58,12 @@ def redact_text(text: str, mark: Mark, depth: int = _DEPTH) -> str:
         text = _FLAG.sub(lambda found: _flag(found, mark), text)
         for command in _COMMANDS:
             text = command.sub(lambda found: found[1] + _fresh(found[2], mark), text)
-    if "=" in text or ":" in text or " is " in text:
+    for hint, directive in _DIRECTIVES:
+        if hint in text:
+            text = directive.sub(lambda found: found[1] + _fresh(found[2], mark), text)
+    if "Secret" in text and _SECRET_MANIFEST.search(text):
+        text = _secret_manifests(text, mark)
+    if "=" in text or ":" in text or " is " in text or " set to " in text:
         text = mark_named_values(text, mark)
     if "</" in text:
         text = _XML.sub(lambda found: _element(found, mark), text)
@@ -58,6 +76,29 @@ def redact_text(text: str, mark: Mark, depth: int = _DEPTH) -> str:
     return text
 
 
+def redact_arguments(arguments: list[str], mark: Mark) -> list[str]:
+    """A command line as a list: `["mysql", "-uroot", "-pSECRET"]`. What one argument says by itself is not looked at here."""
+    line = "\t".join(arguments)
+    if line.count("\t") != len(arguments) - 1 or "\n" in line:
+        return arguments
+    for command in _COMMANDS:
+        line = command.sub(lambda found: found[1] + _fresh(found[2], mark), line)
+    return line.split("\t")
+
+
+def _secret_manifests(text: str, mark: Mark) -> str:
+    """A Secret written out as YAML: no value in its data has a name or a shape to be known by."""
+    parts = _DOCUMENT_END.split(text)
+    for index, part in enumerate(parts):
+        if _SECRET_MANIFEST.search(part):
+            parts[index] = _SECRET_VALUES.sub(lambda found: _marked_block(found, mark), part)
+    return "".join(parts)
+
+
+def _marked_block(found: re.Match[str], mark: Mark) -> str:
+    return f"{found[0][: found.start('secret') - found.start()]}{found[1]}  {_fresh(found['secret'].strip(), mark)}\n"
+
+
 def _marked(found: re.Match[str], mark: Mark) -> str:
     """The group `secret` of a match as a mark, the rest of the match as it was."""
     start, end = found.span("secret")
@@ -66,7 +107,7 @@ def _marked(found: re.Match[str], mark: Mark) -> str:
 
 
 def _fresh(value: str, mark: Mark) -> str:
-    return value if MARK_START in value else mark(value)
+    return value if is_marked(value) else mark(value)
 
 
 def _flag(found: re.Match[str], mark: Mark) -> str:
@@ -97,7 +138,5 @@ def _encoded(run: str, mark: Mark, depth: int) -> str:
 
 
 def _percent(token: str, mark: Mark, depth: int) -> str:
-    if MARK_START in token:
-        return token
     decoded = unquote(token)
     return token if redact_text(decoded, mark, depth - 1) == decoded else mark(token)
