@@ -134,7 +134,8 @@ class CacheManager:
             scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             connection = connect_writer(self.path)
             try:
-                return Staging(connection, scan, Swap(connection, scan, self._write, self._clock), self._errors)
+                swap = Swap(connection, scan, self._write, self._clock)
+                return Staging(connection, scan, swap, self._errors, self._batch_size)
             except BaseException:
                 connection.close()
                 raise
