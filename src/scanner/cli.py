@@ -77,7 +77,7 @@ def scan(
 
 @app.command()
 def status(contexts: Contexts = None, output: Output = "table", env_file: EnvFile = None, debug: Debug = False) -> None:
-    """Show how fresh the cache is and whether a scanner runs; exit code 1 when something is stale, failed or down.
+    """Show how fresh everything is; exit code 1 when something is stale, failed or down.
 
     Example: scanner status -o json
     """
@@ -89,7 +89,7 @@ def status(contexts: Contexts = None, output: Output = "table", env_file: EnvFil
 
 @app.command()
 def cleanup(output: Output = "table", env_file: EnvFile = None, debug: Debug = False) -> None:
-    """Forget history that is older than CACHE_HISTORY_RETENTION, now instead of at the daemon's next turn.
+    """Forget history older than CACHE_HISTORY_RETENTION, without waiting for the daemon.
 
     Example: scanner cleanup
     """
