@@ -60,6 +60,10 @@ def test_several_files_merge_as_kubectl_merges_them(tmp_path: Path) -> None:
         ("contexts: []", "no current-context is set"),
         ("current-context: gone", "the current-context 'gone' does not exist"),
         ("current-context: x\ncontexts: [{name: x, context: {cluster: y}}]", "which has no server address"),
+        ("current-context: x\ncontexts: [{name: x, context: y}]", "`context` of 'x' in contexts must be a mapping"),
+        ("users: [{name: x, user: y}]", "`user` of 'x' in users must be a mapping"),
+        (yaml.safe_dump(config("x", "443")), "server address that cannot be used"),
+        (yaml.safe_dump(config("x", "https://u:p@h")), "server address that cannot be used"),
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path: Path, content: str, complaint: str) -> None:
@@ -174,6 +178,29 @@ def test_a_credential_plugin_is_run_once_and_again_when_the_api_server_refuses_i
         return status
 
     assert asyncio.run(renewed()) == 200
+
+
+def test_a_kubeconfig_that_impersonates_has_the_rights_of_whom_it_impersonates(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(Path(control_plane.kubeconfig).read_text())
+    document["users"][0]["user"]["as"] = "nobody-in-particular"
+    client = ToolClient({"KUBECONFIG": str(write(tmp_path / "config", document))})
+    error = client.error("k8s_list_pods")
+    assert error["type"] == "NotPermitted"
+    assert "nobody-in-particular" in error["message"]
+    document["users"][0]["user"]["as-groups"] = ["a", "b"]
+    client = ToolClient({"KUBECONFIG": str(write(tmp_path / "other", document))})
+    assert "as-groups" in client.error("k8s_list_pods")["message"]
+
+
+@pytest.mark.parametrize("plugin", ["aws", {"command": "true", "env": [{"name": "A"}]}, {"command": "true", "args": "x"}])
+def test_a_malformed_plugin_entry_is_named(plugin: object, tmp_path: Path) -> None:
+    document = config("x")
+    document["users"][0]["user"] = {"exec": plugin}
+    error = ToolClient({"KUBECONFIG": str(write(tmp_path / "config", document))}).error("k8s_list_pods")
+    assert error["type"] == "ConfigurationError"
+    assert "exec must be a mapping" in error["message"]
 
 
 def test_a_token_about_to_expire_is_renewed_before_it_does(

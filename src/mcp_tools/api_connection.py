@@ -63,14 +63,17 @@ async def connect(config: KubeConfig | None, context: str, environment: Mapping[
 
     Raises ConfigurationError, or Unauthorized when a plugin fails. Nothing is sent to the API server yet.
     """
-    expires_at = None
+    expires_at, impersonation = None, dict[str, str]()
     if config is None:
         configuration = await asyncio.to_thread(_in_cluster_configuration)
     else:
+        impersonation = _impersonation(config, context)
         document, expires_at = await _document_of(config, context, environment)
         configuration = await _configuration(document, config.origin, context)
     client = await asyncio.to_thread(_new_client, configuration)
     client.user_agent = user_agent
+    for header, value in impersonation.items():
+        client.set_default_header(header, value)
     return Connection(client, config, expires_at)
 
 
@@ -78,7 +81,7 @@ async def _document_of(config: KubeConfig, context: str, environment: Mapping[st
     """A kubeconfig of this one context, its credential plugin already run."""
     entry = config.context(context)
     cluster = next(item["cluster"] for item in config.document["clusters"] if item["name"] == entry.cluster)
-    user = next((item.get("user") or {} for item in config.document["users"] if item["name"] == entry.user), {})
+    user = _user_of(config, entry.user)
     expires_at = None
     if user.get("exec"):
         credential = await run_credential_plugin(user["exec"], cluster, environment, user=entry.user)
@@ -89,6 +92,25 @@ async def _document_of(config: KubeConfig, context: str, environment: Mapping[st
         "clusters": [{"name": "cluster", "cluster": cluster}],
         "users": [{"name": "user", "user": user}],
     }, expires_at
+
+
+def _user_of(config: KubeConfig, name: str) -> dict[str, Any]:
+    return next((item.get("user") or {} for item in config.document["users"] if item["name"] == name), {})
+
+
+def _impersonation(config: KubeConfig, context: str) -> dict[str, str]:
+    """Headers for `as` of the user entry, which the kubernetes library ignores: the requests would have the rights of
+    whoever impersonates. One value a header is what that library can send, so more is refused."""
+    entry = config.context(context)
+    user = _user_of(config, entry.user)
+    groups = user.get("as-groups") or []
+    if user.get("as-user-extra") or len(groups) > 1 or (groups and not user.get("as")):
+        raise ConfigurationError(
+            f"kubeconfig user {entry.user!r} in {config.origin}: of impersonation, `as`, `as-uid` and one group in `as-groups` "
+            "are supported; give that user credentials of its own"
+        )
+    wanted = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid"), "Impersonate-Group": "".join(groups)}
+    return {header: str(value) for header, value in wanted.items() if value}
 
 
 async def _configuration(document: dict[str, Any], origin: str, context: str) -> Any:

@@ -40,6 +40,7 @@ async def run_credential_plugin(
 
     Raises ConfigurationError when it cannot be started or is malformed, Unauthorized when it fails.
     """
+    _expect_well_formed(plugin, user)
     command, api_version = str(plugin.get("command") or ""), str(plugin.get("apiVersion") or "")
     if not command or not api_version:
         raise ConfigurationError(f"kubeconfig user {user!r}: exec needs command and apiVersion")
@@ -69,6 +70,20 @@ async def run_credential_plugin(
     if process.returncode:
         raise Unauthorized(f"{what} failed with exit code {process.returncode}; log in again, or run it by hand")
     return _read_credential(output, api_version, what)
+
+
+def _expect_well_formed(plugin: object, user: str) -> None:
+    if isinstance(plugin, Mapping):
+        variables = plugin.get("env") or []
+        named = isinstance(variables, list) and all(
+            isinstance(item, dict) and {"name", "value"} <= set(item) for item in variables
+        )
+        if named and isinstance(plugin.get("args") or [], list):
+            return
+    raise ConfigurationError(
+        f"kubeconfig user {user!r}: exec must be a mapping with command, apiVersion, args (a list) "
+        "and env (a list of name and value)"
+    )
 
 
 def _exec_info(plugin: Mapping[str, Any], cluster: Mapping[str, Any], api_version: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from configuration.errors import ConfigurationError
 
@@ -67,7 +68,7 @@ class KubeConfig:
                 ContextEntry(
                     name=str(entry["name"]),
                     cluster=cluster,
-                    server=servers.get(cluster, ""),
+                    server=str(servers.get(cluster, "")),
                     user=str(context.get("user") or ""),
                     namespace=str(context.get("namespace") or "default"),
                 )
@@ -88,7 +89,20 @@ class KubeConfig:
             raise ConfigurationError(
                 f"context {entry.name!r} in {self.origin} names cluster {entry.cluster!r}, which has no server address"
             )
+        if not _is_address(entry.server):
+            raise ConfigurationError(
+                f"cluster {entry.cluster!r} in {self.origin} has a server address that cannot be used; "
+                "expected is https://HOST:PORT, without user and password"
+            )
         return entry
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def load_kubeconfig(environment: Mapping[str, str]) -> KubeConfig | None:
@@ -122,9 +136,7 @@ def _read(file: Path) -> dict[str, Any]:
     if document is None:
         raise ConfigurationError(f"kubeconfig {file} is empty; correct it, or take it out of KUBECONFIG")
     if not isinstance(document, dict):
-        raise ConfigurationError(
-            f"kubeconfig {file} is not a kubeconfig: a mapping with clusters, contexts and users is expected"
-        )
+        raise ConfigurationError(f"kubeconfig {file} is not a kubeconfig, which is a mapping with clusters, contexts and users")
     return document
 
 
@@ -146,6 +158,12 @@ def _entries(file: Path, document: dict[str, Any], section: str) -> list[dict[st
     entries = document.get(section) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.get("name") for entry in entries):
         raise ConfigurationError(f"kubeconfig {file}: {section} must be a list of entries that have a name")
+    body_key = section.removesuffix("s")
+    for entry in entries:
+        if not isinstance(entry.get(body_key) or {}, dict):
+            raise ConfigurationError(
+                f"kubeconfig {file}: `{body_key}` of {str(entry['name'])[:100]!r} in {section} must be a mapping"
+            )
     return entries
 
 
