@@ -69,6 +69,16 @@ def test_pages_put_together_are_the_whole_list(tools: ToolClient, shop: str, lim
     assert {"healthy": 3}.get(next(iter(filters), ""), len(whole)) == len(whole)
 
 
+def test_large_objects_are_read_in_smaller_pages_and_none_is_lost(
+    tools: ToolClient, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = all_rows(tools, "k8s_list_pods", namespace=shop)
+    monkeypatch.setattr("mcp_tools.live_lists.PAGE_BYTES", 100)
+    small, envelopes = all_rows(tools, "k8s_list_pods", namespace=shop, limit=6)
+    assert [pod["name"] for pod in small] == [pod["name"] for pod in whole]
+    assert [envelope["shown"] for envelope in envelopes] == [6, 4]
+
+
 def test_a_filtered_page_stays_exact_when_objects_come_and_go_between_calls(
     tools: ToolClient, fresh_namespace: str, control_plane: ControlPlane
 ) -> None:

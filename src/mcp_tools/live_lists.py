@@ -15,12 +15,14 @@ from kinds.record import Record, sort_key
 from mcp_tools import continue_tokens
 from mcp_tools.collector_pause import collector_paused
 from mcp_tools.continue_tokens import Position
-from mcp_tools.k8s_api import ClusterApi
-from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
+from mcp_tools.list_pages import ListPage, decode_object, decode_page
 from mcp_tools.redaction import Redactor
 
 FILTERED_PAGE = 500
 """Objects read at a time when only some of them will be rows."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""Of one answer of the API. Objects of a megabyte exist; 500 of them would not fit into memory."""
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -53,7 +55,7 @@ async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, no
     found, page_token, after, remaining = _Found([]), start.page, start.after, None
     next_token = ""
     while True:
-        page = await _page(api, query, selector, page_token, size)
+        page, size = await _page(api, query, selector, page_token, size)
         looked_at = _take(page.items or [], after, query, redactor, found)
         remaining = page.metadata.remaining
         if looked_at < len(page.items or []):
@@ -70,7 +72,18 @@ async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, no
     return LiveList(found.rows, envelope, next_token, found.malformed)
 
 
-async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, size: int) -> Any:
+async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, size: int) -> tuple[ListPage, int]:
+    """A page of at most `size` objects, fewer when they are large; and how many that were."""
+    while True:
+        try:
+            return await _read_page(api, query, selector, token, size, max_bytes=PAGE_BYTES if size > 1 else None), size
+        except AnswerTooLarge:
+            size = max(1, size // 4)
+
+
+async def _read_page(
+    api: ClusterApi, query: ListQuery, selector: str, token: str, size: int, *, max_bytes: int | None
+) -> ListPage:
     where = f" in namespace {query.namespace}" if query.namespace else ""
     doing = f"list {query.kind.name}{where}"
     parameters: list[tuple[str, str | int]] = [("limit", size)]
@@ -79,7 +92,7 @@ async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, si
     if token:
         parameters.append(("continue", token))
     try:
-        answer = await api.get(query.kind.api_path(query.namespace), doing=doing, query=parameters)
+        answer = await api.get(query.kind.api_path(query.namespace), doing=doing, query=parameters, max_bytes=max_bytes)
     except Expired as error:
         raise Expired(
             f"cannot {doing}: the continue token is older than the API server keeps (about 5 minutes); "
