@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 
@@ -98,6 +99,11 @@ async def secret_as_json() -> CallToolResult:
         content=[TextContent(type="text", text=json.dumps({"items": [secret]}))],
         structured_content={"items": [secret]},
     )
+
+
+@server.tool(annotations=READ)
+async def protocol_error() -> CallToolResult:
+    raise MCPError(-32050, "upstream said password=canary-18")
 
 
 @server.tool(annotations=READ)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -362,6 +363,15 @@ async def test_what_another_server_answers_is_redacted_on_arrival(tool: str, tmp
     assert "canary-17" not in seen
     assert "Y2FuYXJ5LTE3" not in seen
     assert "redacted:" in answer.text
+
+
+async def test_what_an_error_quotes_of_another_server_is_redacted(tmp_path: Path) -> None:
+    settings = McpSettings(redaction_key_file=tmp_path / "key")
+    async with make_loader(address(ours=False), settings=settings) as loader:
+        with pytest.raises(ToolError, match="protocol_error") as caught:
+            await loader.call("protocol_error", {})
+    assert "redacted:" in str(caught.value)
+    assert "canary-18" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_what_another_server_answers_loses_its_control_characters(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import difflib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ class ToolLoader:
 
     async def connect(self) -> Mapping[str, ToolSpec]:
         """Start the server when it is not running, and give its tools. Raises ServerGone or ConfigurationError."""
-        return (await self._run()).specs
+        with self._errors_redacted():
+            return (await self._run()).specs
 
     async def close(self) -> None:
         """End the server process. Calls that are under way fail with ServerGone."""
@@ -94,6 +96,10 @@ class ToolLoader:
         Kubernetes API answered (ClusterError and its subclasses). A read whose server died is tried once more; a
         mutation is not: ServerGone and ToolTimeout then say that its outcome is unknown.
         """
+        with self._errors_redacted():
+            return await self._call(name, arguments, timeout_seconds)
+
+    async def _call(self, name: str, arguments: Mapping[str, Any], timeout_seconds: float) -> ToolResult:
         started = self._clock()
         run = await self._run()
         spec = self._checked(run, name, arguments)
@@ -108,6 +114,16 @@ class ToolLoader:
         except ToolTimeout as timeout:
             raise timeout if spec.read_only else ToolTimeout(f"{timeout}. {_UNKNOWN_OUTCOME}") from timeout
         return self._result(name, answer, self._clock() - started)
+
+    @contextmanager
+    def _errors_redacted(self) -> Iterator[None]:
+        """Errors quote what a server said: a protocol error, an answer that does not fit its schema, its last words."""
+        try:
+            yield
+        except ToolError as error:
+            if self._connection.address.ours:
+                raise
+            raise type(error)(self._foreign_answers().text(str(error))) from None
 
     async def _run(self) -> ServerRun:
         if self._beginning is not None:
