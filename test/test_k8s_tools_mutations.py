@@ -166,7 +166,15 @@ def test_changing_tools_are_marked_as_destructive(tools: ToolClient) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"image": "nginx; rm -rf /"}, {"image": "-x"}, {"name": "Web_1"}, {"replicas": 100_000}, {"port": 0}, {"namespace": ""}],
+    [
+        {"image": "nginx; rm -rf /"},
+        {"image": "nginx\n"},
+        {"image": "-x"},
+        {"name": "Web_1"},
+        {"replicas": 100_000},
+        {"port": 0},
+        {"namespace": ""},
+    ],
 )
 def test_wrong_arguments_of_a_creation_are_refused_before_anything_is_sent(
     tools: ToolClient, control_plane: ControlPlane, arguments: dict[str, object]

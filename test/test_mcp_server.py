@@ -85,6 +85,7 @@ def test_what_the_declarations_say_is_what_a_client_hears(nowhere: ToolClient) -
         ({"namespaces": "x"}, "did you mean 'namespace'?"),
         ({"limit": "7"}, "'limit' must be a whole number"),
         ({"limit": True}, "'limit' must be a whole number"),
+        ({"limit": 2.0}, "'limit' must be a whole number"),
         ({"limit": 0}, "at least 1"),
         ({"limit": 100_000}, "at most 1000"),
         ({"healthy": "false"}, "'healthy' must be true or false"),
@@ -276,7 +277,9 @@ def started_server(tmp_path: Path) -> Any:
     yield child
     if child.poll() is None:
         child.kill()
-    child.communicate()
+    child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        pipe.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -285,6 +288,14 @@ def test_a_signal_ends_the_server_at_once(started_server: Any, number: signal.Si
     started_server.send_signal(number)
     assert started_server.wait(timeout=5) == 0
     assert time.monotonic() - started < 2
+
+
+def test_a_client_that_does_not_read_its_answer_is_no_defect_of_the_server(started_server: Any) -> None:
+    started_server.stdout.close()
+    started_server.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}).encode() + b"\n")
+    started_server.stdin.close()
+    assert started_server.wait(timeout=5) == 0
+    assert b"defect" not in started_server.stderr.read()
 
 
 def test_the_server_ends_when_its_client_goes_away_and_has_written_nothing_but_messages(started_server: Any) -> None:

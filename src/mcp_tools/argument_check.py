@@ -74,6 +74,7 @@ class ArgumentCheck:
 
 def _compile(tool: str, input_schema: Mapping[str, Any]) -> Validator:
     from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.validators import extend
     from referencing import Registry
 
     try:
@@ -83,7 +84,15 @@ def _compile(tool: str, input_schema: Mapping[str, Any]) -> Validator:
             f"tool {tool} cannot be used: the input schema that its server gives is invalid ({error.message})"
         ) from error
     # an empty registry: a schema's $ref must never make us fetch an address that a server chose
-    return Draft202012Validator(input_schema, registry=Registry())
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole_number)
+    strict: Any = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    validator: Validator = strict(input_schema, registry=Registry())
+    return validator
+
+
+def _is_whole_number(_checker: object, value: object) -> bool:
+    """JSON Schema takes 2.0 for an integer; the Kubernetes API does not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _unusable(tool: str, why: object) -> ToolError:

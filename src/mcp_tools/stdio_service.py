@@ -8,6 +8,7 @@ import os
 import signal
 from typing import NoReturn
 
+import anyio
 from mcp.server.stdio import stdio_server
 
 from mcp_tools.api_connection import import_kubernetes
@@ -50,7 +51,10 @@ async def _serve(gate: ToolGate) -> None:
         _leave()
     stopping.cancel()
     importing.cancel()
-    serving.result()
+    try:
+        serving.result()
+    except* (BrokenPipeError, ConnectionResetError, anyio.BrokenResourceError):
+        log.info("the client went away before it read its answer")
 
 
 async def _serve_streams(gate: ToolGate) -> None:

@@ -51,7 +51,11 @@ _OUTPUT = obj(
         "context": CONTEXT,
         "name": text("Name of the new Deployment; its pods get the label app=NAME.", max_length=63),
         "namespace": text("Namespace, which must exist.", max_length=63),
-        "image": {"type": "string", "description": "Container image, e.g. nginx:1.29", "pattern": r"^[\w][\w.:/@+-]{0,499}$"},
+        "image": {
+            "type": "string",
+            "description": "Container image, e.g. nginx:1.29",
+            "pattern": r"^[\w][\w.:/@+-]{0,499}$(?!\n)",
+        },
         "replicas": integer("How many pods.", minimum=0, maximum=1000, default=1),
         "port": integer("Port that the container listens on.", minimum=1, maximum=65535),
         "labels": _STRINGS | {"description": "More labels for the Deployment and its pods."},
