@@ -219,6 +219,7 @@ def test_a_packed_annotation_is_marked() -> None:
         ({"tokens": ["cnry-list"]}, "cnry-list"),
         ({"command": ["app", "--api-token", "cnry-flag"]}, "cnry-flag"),
         ({"args": ["--password=cnry-flag"]}, "cnry-flag"),
+        ({"note": {LAST_APPLIED: '{"data":{"foo":"cnry-copy"}}'}}, "cnry-copy"),
         ({"command": ["redis-server", "--requirepass", "cnry-flag"]}, "cnry-flag"),
         ({"command": ["mysql", "-uroot", "-pcnry-argument"]}, "cnry-argument"),
         ({"command": ["redis-cli", "-a", "cnry-argument", "ping"]}, "cnry-argument"),
@@ -309,11 +310,9 @@ def test_any_text_survives_and_redacting_is_stable(text: str) -> None:
 
 
 KEYS = st.sampled_from(["env", "data", "kind", "password", "value", "name", "items"]) | st.text(max_size=8)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=20,
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
+NESTED = LEAVES | st.lists(LEAVES, max_size=4) | st.dictionaries(KEYS, LEAVES, max_size=4)
+JSON = NESTED | st.lists(NESTED, max_size=4) | st.dictionaries(KEYS, NESTED, max_size=4)
 
 
 @given(st.dictionaries(st.sampled_from(["kind", "data", "metadata", "items", "spec", "stringData"]), JSON, max_size=5))

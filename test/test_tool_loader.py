@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import logging
 import os
 import sys
@@ -10,6 +12,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,8 @@ from configuration.errors import (
     UnknownTool,
 )
 from mcp_tools import child_process, server_connection
+from mcp_tools.foreign_answers import ForeignAnswers
+from mcp_tools.redaction import Redactor
 from mcp_tools.restart_delay import RestartDelay
 from mcp_tools.server_address import ServerAddress, server_address
 from mcp_tools.server_connection import ServerConnection
@@ -363,6 +368,35 @@ async def test_what_another_server_answers_is_redacted_on_arrival(tool: str, tmp
     assert "canary-17" not in seen
     assert "Y2FuYXJ5LTE3" not in seen
     assert "redacted:" in answer.text
+
+
+ENCODED = base64.b64encode(b"canary-19").decode()
+UNNAMED_SECRET = {"metadata": {"name": "s"}, "type": "Opaque", "data": {"a": ENCODED}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"password": "canary-19"},
+        {"result": {"password": "canary-19"}},
+        {"env": [{"name": "MODE", "value": "canary-19"}]},
+        {"result": [{"name": "DB_PASSWORD", "value": "canary-19"}]},
+        {"kind": "secret", "data": {"a": ENCODED}},
+        {"items": [UNNAMED_SECRET]},
+        {"result": {"object": UNNAMED_SECRET}},
+        {"manifest": json.dumps({"kind": "Secret", "data": {"a": ENCODED}})},
+    ],
+)
+def test_json_of_another_server_is_redacted_by_its_structure_wherever_it_stands(content: dict[str, Any]) -> None:
+    answers = ForeignAnswers(Redactor(bytes(32)))
+    written = json.dumps(content)
+    texts = [
+        answers.text(form) for form in (written, f"Found 1:\n```json\n{written}\n```", f"{written}\n{written}", f"[{written}]")
+    ]
+    for seen in [*texts, json.dumps(answers.structured(content))]:
+        assert "canary-19" not in seen
+        assert ENCODED not in seen
+        assert "redacted:" in seen
 
 
 async def test_what_an_error_quotes_of_another_server_is_redacted(tmp_path: Path) -> None:

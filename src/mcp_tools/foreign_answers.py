@@ -1,7 +1,7 @@
 """Answers of other people's MCP servers: redacted and made plain on arrival, since nobody did so before they were sent.
 
-Objects are found in JSON and YAML text and in structured content, and redacted by their own kind; everything else is
-redacted as free text, which is best effort.
+JSON and YAML text, JSON inside other text, and structured content are redacted as objects are; everything else as free
+text, which is best effort.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from mcp_tools.redaction import Redactor
 
 _YAML_OBJECT = re.compile(r"^(?:- )?\s*(?:apiVersion|kind|metadata|data|stringData):", re.MULTILINE)
+
+_DECODER = json.JSONDecoder()
+_EMBEDDED_FAILURES = 200
+"""Braces that begin no JSON in one text, before the rest is taken as it is: each may cost reading to the end."""
+_SECRET_TYPES = ("kubernetes.io/", "bootstrap.kubernetes.io/", "helm.sh/")
 
 
 class ForeignAnswers:
@@ -36,27 +41,58 @@ class ForeignAnswers:
                 pass
         if _YAML_OBJECT.search(text) and (documents := _yaml_documents(text)) is not None:
             return _as_yaml([self._value(document) for document in documents])
-        return self._redactor.redact_text(text)
+        return self._redactor.redact_text(self._with_json_redacted(text))
 
     def structured(self, content: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Structured content, redacted wherever an object is in it."""
+        """Structured content, redacted as an object is, whether or not it is one."""
         if content is None:
             return None
-        return {plain_text(key): self._value(plain_value(value)) for key, value in self._object(content).items()}
+        plain = {plain_text(key): plain_value(value) for key, value in content.items()}
+        redacted: dict[str, Any] = self._value(plain)
+        return redacted
 
     def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._redactor.redact_text(value)
+        self._unnamed_secrets(value)
+        return self._redactor.redact_object({"content": value})["content"]
+
+    def _unnamed_secrets(self, value: Any) -> None:
+        """Redact the data of Secrets that other servers hand out without `kind: Secret`, in place."""
         if isinstance(value, dict):
-            return {key: self._value(item) for key, item in self._object(value).items()}
-        if isinstance(value, list):
-            return [self._value(item) for item in value]
-        return self._redactor.redact_text(value) if isinstance(value, str) else value
+            if _is_secret(value):
+                for field in {"data", "stringData"} & set(value):
+                    value[field] = self._redactor.redact_object({"kind": "Secret", field: value[field]})[field]
+            for item in value.values():
+                self._unnamed_secrets(item)
+        elif isinstance(value, list):
+            for item in value:
+                self._unnamed_secrets(item)
 
-    def _object(self, value: dict[str, Any]) -> dict[str, Any]:
-        return self._redactor.redact_object(value) if _is_object(value) else value
+    def _with_json_redacted(self, text: str) -> str:
+        """JSON objects that stand inside other text: after a heading, in a fenced block, one a line."""
+        parts: list[str] = []
+        kept = position = failures = 0
+        while failures < _EMBEDDED_FAILURES and (position := text.find("{", position)) >= 0:
+            try:
+                found, end = _DECODER.raw_decode(text, position)
+            except (ValueError, RecursionError):
+                position, failures = position + 1, failures + 1
+                continue
+            before = json.dumps(found, ensure_ascii=False)
+            after = json.dumps(self._value(found), ensure_ascii=False)
+            if after != before:
+                parts += [text[kept:position], after]
+                kept = end
+            position = end
+        return "".join(parts) + text[kept:]
 
 
-def _is_object(value: dict[str, Any]) -> bool:
-    return isinstance(value.get("metadata"), dict) or ("kind" in value and ("data" in value or "stringData" in value))
+def _is_secret(value: dict[str, Any]) -> bool:
+    kind, type_ = value.get("kind"), value.get("type")
+    if isinstance(kind, str):
+        return kind.lower() in ("secret", "secrets")
+    return isinstance(type_, str) and (type_ == "Opaque" or type_.startswith(_SECRET_TYPES))
 
 
 def _yaml_documents(text: str) -> list[Any] | None:
