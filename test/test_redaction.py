@@ -196,6 +196,14 @@ def test_every_copy_of_an_applied_manifest_is_marked_even_when_it_is_cut_off(ann
         assert leaks(redacted(obj), "cnry-applied") == []
 
 
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+def test_json_nested_too_deep_to_look_into_costs_its_own_value_only(depth: int) -> None:
+    odd = '{"a":' * depth + '{"password":"cnry-deep"}' + "}" * depth
+    output = redacted({"kind": "ConfigMap", "data": {"odd": odd, "plain": "readable"}})
+    assert "cnry-deep" not in output
+    assert "readable" in output
+
+
 def test_a_packed_annotation_is_marked() -> None:
     import gzip
 
@@ -353,8 +361,24 @@ def test_hostile_text_does_not_hang_the_redactor(text: str) -> None:
     assert isinstance(REDACTOR.redact_text(text), str)
 
 
-def test_the_key_file_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
-    file = tmp_path / "state" / "redaction.key"
+def test_the_key_file_is_made_once_and_only_for_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    key = read_or_create_key(None)
+    file = tmp_path / "k8s-mcp" / "redaction.key"
+    assert read_or_create_key(file) == key
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["redaction.key"]
+
+
+def test_a_key_file_in_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file or directory; name a file in a folder"):
+        read_or_create_key(tmp_path / "gone" / "redaction.key")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_named_key_file_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "redaction.key"
     key = read_or_create_key(file)
     assert len(key) == 32
     assert file.stat().st_mode & 0o777 == 0o600

@@ -22,12 +22,14 @@ def default_key_file() -> Path:
 
 
 def read_or_create_key(path: Path | None) -> bytes:
-    """The key in the file, created with mode 0600 when the file does not exist (None: the default file).
+    """The key in the file, created with mode 0600 when the file does not exist (None: the default file, with its folder).
 
     Two processes that create it at once get the same key. Raises ConfigurationError when the file cannot be used.
     """
     file = path or default_key_file()
     try:
+        if path is None:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
             _create(file)
         return _read(file)
@@ -39,7 +41,6 @@ def read_or_create_key(path: Path | None) -> bytes:
 
 def _create(file: Path) -> None:
     """Write a temporary file and link it into place: the name never shows half a key, and an existing key is kept."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mkstemp: mode 0600
     try:
         with os.fdopen(handle, "w", encoding="ascii") as stream:

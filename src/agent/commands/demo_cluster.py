@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from mcp_tools.child_environment import is_model_variable
 
 START_SECONDS = 30.0
 STOP_SECONDS = 6.0
+REMOVAL_PAUSE_SECONDS = 0.02
 CONTEXT = "demo"
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -55,7 +58,7 @@ def demo_cluster(*, seed: int | None, port: int) -> Iterator[DemoCluster]:
     """Start the cluster; on the way out, end its processes and remove its folder, whatever happened. Raises K8sMcpError."""
     with ExitStack() as stack:
         stack.enter_context(_ended_by_signals())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="k8s-mcp-demo-", ignore_cleanup_errors=True)))
+        folder = stack.enter_context(_folder())
         environment = demo_environment(os.environ, folder)
         command = [sys.executable, "-P", "-m", "demo", "--kubeconfig", environment["KUBECONFIG"], "--port", str(port)]
         command += ["--seed", str(seed)] if seed is not None else []
@@ -65,6 +68,19 @@ def demo_cluster(*, seed: int | None, port: int) -> Iterator[DemoCluster]:
         stack.enter_context(_undisturbed())
         announced = json.loads(_first_line(process, folder / "cluster.log"))
         yield DemoCluster(folder, announced["server"], environment)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that is gone afterwards, also when a grandchild that is just ending writes one more file while it is removed."""
+    folder = Path(tempfile.mkdtemp(prefix="k8s-mcp-demo-"))
+    try:
+        yield folder
+    finally:
+        deadline = time.monotonic() + STOP_SECONDS
+        while folder.exists() and time.monotonic() < deadline:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(REMOVAL_PAUSE_SECONDS)
 
 
 def demo_environment(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
