@@ -399,6 +399,13 @@ def test_json_of_another_server_is_redacted_by_its_structure_wherever_it_stands(
         assert "redacted:" in seen
 
 
+def test_an_answer_of_another_server_nested_too_deep_is_left_out() -> None:
+    answers = ForeignAnswers(Redactor(bytes(32)))
+    written = '{"a":' * 900 + '{"password":"canary-19"}' + "}" * 900
+    for seen in (answers.text(written), answers.text(f"x {written}")):
+        assert "canary-19" not in seen
+
+
 async def test_what_an_error_quotes_of_another_server_is_redacted(tmp_path: Path) -> None:
     settings = McpSettings(redaction_key_file=tmp_path / "key")
     async with make_loader(address(ours=False), settings=settings) as loader:

@@ -48,14 +48,17 @@ class ForeignAnswers:
         if content is None:
             return None
         plain = {plain_text(key): plain_value(value) for key, value in content.items()}
-        redacted: dict[str, Any] = self._value(plain)
-        return redacted
+        redacted = self._value(plain)
+        return redacted if isinstance(redacted, dict) else {"content": redacted}
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._redactor.redact_text(value)
-        self._unnamed_secrets(value)
-        return self._redactor.redact_object({"content": value})["content"]
+        try:
+            self._unnamed_secrets(value)
+            return self._redactor.redact_object({"content": value})["content"]
+        except RecursionError:
+            return "[left out: nested too deep]"
 
     def _unnamed_secrets(self, value: Any) -> None:
         """Redact the data of Secrets that other servers hand out without `kind: Secret`, in place."""

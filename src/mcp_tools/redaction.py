@@ -261,12 +261,15 @@ class Redactor:
             return self.redact_text(value)
         if isinstance(content, dict) and "apiVersion" in content and ("kind" in content or "metadata" in content):
             return self._marker.mark(value)  # one more copy of a manifest
-        before = orjson.dumps(content)
-        if isinstance(content, dict):
-            self.redact_object(content)
-        else:
-            self._list("", content)
-        after = orjson.dumps(content)
+        try:
+            before = orjson.dumps(content)
+            if isinstance(content, dict):
+                self.redact_object(content)
+            else:
+                self._list("", content)
+            after = orjson.dumps(content)
+        except (TypeError, RecursionError):  # nested deeper than can be written again: one odd value must not cost a page
+            return self._marker.mark(value)
         return value if after == before else after.decode()
 
 
