@@ -42,9 +42,10 @@ class ScriptedModel:
     def says(self, text: str, *, finish: str = "stop") -> ScriptedModel:
         return self._add(lambda handler: handler.stream(_text_chunks(text), finish=finish))
 
-    def calls(self, *calls: tuple[str, dict[str, Any] | str], text: str = "") -> ScriptedModel:
-        """Parallel tool calls; arguments as a string are sent as they are, valid JSON or not."""
-        return self._add(lambda handler: handler.stream([*_text_chunks(text), *_call_chunks(calls)], finish="tool_calls"))
+    def calls(self, *calls: tuple[str, dict[str, Any] | str], text: str = "", ids: tuple[str, ...] = ()) -> ScriptedModel:
+        """Parallel tool calls; arguments as a string are sent as they are, valid JSON or not. `ids` replaces the calls' own."""
+        chunks = [*_text_chunks(text), *_call_chunks(calls, ids)]
+        return self._add(lambda handler: handler.stream(chunks, finish="tool_calls"))
 
     def fails(self, status: int, message: str = "scripted failure", *, code: str = "", **headers: str) -> ScriptedModel:
         return self._add(
@@ -78,12 +79,13 @@ def _text_chunks(text: str) -> list[dict[str, Any]]:
     return [{"content": text[at : at + 8]} for at in range(0, len(text), 8)]
 
 
-def _call_chunks(calls: tuple[tuple[str, dict[str, Any] | str], ...]) -> list[dict[str, Any]]:
+def _call_chunks(calls: tuple[tuple[str, dict[str, Any] | str], ...], ids: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """As real endpoints do: the head of each call first, then its arguments in pieces."""
     chunks: list[dict[str, Any]] = []
     for index, (name, arguments) in enumerate(calls):
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        head = {"index": index, "id": f"call_{name}_{index}", "type": "function", "function": {"name": name, "arguments": ""}}
+        call_id = ids[index] if ids else f"call_{name}_{index}"
+        head = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
         chunks.append({"tool_calls": [head]})
         chunks += [
             {"tool_calls": [{"index": index, "function": {"arguments": text[at : at + 11]}}]} for at in range(0, len(text), 11)

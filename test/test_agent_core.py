@@ -11,6 +11,7 @@ import pytest
 from agent.agent_core import AgentCore
 from agent.agent_events import AgentEvent, Notice, TextDelta, ToolFinished, ToolStarted
 from agent.approvals import RefusingApprover
+from agent.context_budget import estimate_tokens
 from agent_fixtures import OpenAgent, OpenGateway, fill
 from cache.cache_manager import CacheManager
 from cache_fixtures import CLUSTER, Clock, api_object, pods, scan, staged
@@ -165,6 +166,65 @@ async def test_the_same_mistake_twice_ends_with_the_person_told(
     assert "Found so far:\n- k8s_list_pods: 3 rows" in final.text
     assert len(scripted_model.requests) == 3
     assert agent.session.open_calls() == []
+
+
+async def test_one_mistake_in_several_calls_of_a_reply_is_told_before_it_counts_as_repeated(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
+) -> None:
+    fill(manager)
+    wrong = ("k8s_list_pods", {"ns": "team-a"})
+    scripted_model.calls(wrong, wrong, wrong).calls(LIST).says("Three.")
+    final = await (await open_agent()).answer("?", on_event=lambda _: None)
+    assert (final.error, final.text) == (None, "Three.")
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"namespace": "\\ud800"}', '{"namespace": ' + "[" * 100_000, '{"namespace": ' + "[" * 900 + "]" * 900 + "}"]
+)
+async def test_arguments_that_cannot_be_read_or_sent_on_are_the_models_mistake(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager, arguments: str
+) -> None:
+    fill(manager)
+    scripted_model.calls(("k8s_list_pods", arguments)).calls(LIST).says("Three.")
+    final = await (await open_agent()).answer("?", on_event=lambda _: None)
+    assert (final.error, final.text) == (None, "Three.")
+
+
+async def test_half_a_character_in_question_and_reply_spoils_no_conversation(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
+) -> None:
+    scripted_model.says("yes \ud83d").says("again")
+    agent = await open_agent()
+    await agent.answer("bytes \udcff\udcfe?", on_event=lambda _: None)
+    assert (await agent.answer("and?", on_event=lambda _: None)).text == "again"
+
+
+async def test_a_defect_in_a_tool_leaves_no_call_without_a_result(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
+) -> None:
+    fill(manager)
+    scripted_model.calls(LIST)
+    agent = await open_agent()
+
+    def broken(event: AgentEvent) -> None:
+        if isinstance(event, ToolStarted):
+            raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup):
+        await agent.answer("?", on_event=broken)
+    assert agent.session.open_calls() == []
+    assert agent.session.messages[-1]["role"] == "assistant"
+
+
+async def test_the_results_of_one_reply_share_the_context_window(
+    open_agent: OpenAgent, scripted_model: ScriptedModel, manager: CacheManager
+) -> None:
+    fill(manager, pods=400)
+    scripted_model.calls(*[("k8s_list_pods", {"limit": 400})] * 12).says("Many.")
+    window = 30_000
+    final = await (await open_agent(agent_context_window=window, llm_max_tokens=1000)).answer("?", on_event=lambda _: None)
+    assert final.error is None
+    assert estimate_tokens("".join(_tool_messages(scripted_model))) < window * 0.6
 
 
 async def test_the_step_limit_ends_in_an_answer_without_tools(

@@ -35,6 +35,25 @@ async def test_parallel_tool_calls_arrive_whole(model_client: ModelFactory, scri
     assert len({call.id for call in reply.tool_calls}) == 2
 
 
+@pytest.mark.parametrize("ids", [("same", "same", "same"), ("call_1", "call_1", "call_1")])
+async def test_every_call_of_a_reply_has_an_id_of_its_own(
+    model_client: ModelFactory, scripted_model: ScriptedModel, ids: tuple[str, ...]
+) -> None:
+    scripted_model.calls(("a", {}), ("b", {}), ("c", {}), ids=ids)
+    reply = await model_client().reply([{"role": "user", "content": "?"}])
+    assert [call.name for call in reply.tool_calls] == ["a", "b", "c"]
+    assert len({call.id for call in reply.tool_calls}) == 3
+
+
+async def test_what_is_no_reply_at_all_names_the_setting_to_check(
+    model_client: ModelFactory, scripted_model: ScriptedModel
+) -> None:
+    for _ in range(4):
+        scripted_model.breaks_off("")
+    with pytest.raises(ModelError, match="LLM_API_BASE"):
+        await model_client(waits=[]).reply([{"role": "user", "content": "?"}])
+
+
 async def test_what_is_sent_follows_the_settings(model_client: ModelFactory, scripted_model: ScriptedModel) -> None:
     scripted_model.says("ok")
     await model_client(llm_max_tokens=321, llm_model="team/tiny").reply(HELLO)

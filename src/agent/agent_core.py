@@ -14,7 +14,7 @@ from agent import prompts
 from agent.agent_events import Notice, OnEvent, TextDelta
 from agent.agent_tools import AgentTools, ToolOutcome
 from agent.approvals import Approver
-from agent.context_budget import compacted, prompt_budget, size_of
+from agent.context_budget import compacted, prompt_budget, result_budget, size_of
 from agent.llm_config import ModelClient, Reply, ToolCall, Usage
 from agent.model_errors import ContextFull
 from agent.operations import Operations
@@ -119,7 +119,7 @@ class AgentCore:
             raise ConfigurationError(self._model.problem)
         progress = _Progress(on_event)
         self._gateway.ledger.take()
-        self.session.ask(question)
+        self.session.ask(plain_text(question))
         try:
             reason = await self._converse(progress)
         except ApprovalNeeded as error:
@@ -131,6 +131,8 @@ class AgentCore:
         except asyncio.CancelledError:
             self.session.settle("interrupted by the person; what a call without a result has done is unknown")
             raise
+        finally:
+            self.session.settle("the answer failed")  # whatever it was: a question without a reply spoils the next one
         return self._final(progress, progress.texts[-1] if progress.texts else "", reason)
 
     async def _converse(self, progress: _Progress) -> StoppedReason:
@@ -188,22 +190,24 @@ class AgentCore:
 
     async def _run_calls(self, calls: Sequence[ToolCall], progress: _Progress) -> None:
         """Reads that stand together run at once; changes run alone and in order. Results keep the order of the calls."""
+        share = result_budget(self._settings.agent_context_window, calls=len(calls))
+        before = len(progress.calls)
         changing = {call.id: await self._tools.changes_cluster(call) for call in calls}
         for changes, group in groupby(calls, key=lambda call: changing[call.id]):
             if changes:
                 for call in group:
-                    self._keep(await self._tools.run(call, progress.event), progress)
+                    self._keep(await self._tools.run(call, progress.event, share), progress)
             else:
-                for outcome in await self._together(list(group), progress):
+                for outcome in await self._together(list(group), progress, share):
                     self._keep(outcome, progress)
-        self._judge_mistakes(progress)
+        self._judge_mistakes(progress, progress.calls[before:])
 
-    async def _together(self, calls: Sequence[ToolCall], progress: _Progress) -> list[ToolOutcome]:
+    async def _together(self, calls: Sequence[ToolCall], progress: _Progress, share: int) -> list[ToolOutcome]:
         turns = asyncio.Semaphore(MOST_PARALLEL)
 
         async def run(call: ToolCall) -> ToolOutcome:
             async with turns:
-                return await self._tools.run(call, progress.event)
+                return await self._tools.run(call, progress.event, share)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(call)) for call in calls]
@@ -212,14 +216,14 @@ class AgentCore:
     def _keep(self, outcome: ToolOutcome, progress: _Progress) -> None:
         self.session.result(outcome.call_id, outcome.content)
         progress.calls.append(outcome)
-        if outcome.misuse:
-            progress.mistakes[outcome.misuse] += 1
-        elif not outcome.failed:
+        if not outcome.failed:
             for mistake in [m for m in progress.mistakes if m.endswith(f" {outcome.tool}")]:
                 del progress.mistakes[mistake]
 
-    def _judge_mistakes(self, progress: _Progress) -> None:
-        for outcome in progress.calls:
+    def _judge_mistakes(self, progress: _Progress, latest: Sequence[ToolOutcome]) -> None:
+        """The same mistake in several calls of one reply counts once: the model had not been told yet."""
+        progress.mistakes.update({outcome.misuse for outcome in latest if outcome.misuse})
+        for outcome in latest:
             if outcome.misuse and progress.mistakes[outcome.misuse] >= SAME_MISTAKES:
                 raise ModelError(
                     f"{self._model.name} repeated the same mistake after it had been told: {outcome.summary}; "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent import prompts
 from agent.agent_events import Notice, OnEvent, ToolFinished, ToolStarted
 from agent.cached_read import CACHEABLE_TOOLS
-from agent.context_budget import Rendered, framed, render, render_table, result_budget
+from agent.context_budget import Rendered, estimate_tokens, framed, render, render_table
 from agent.operations import Operations
 from configuration.errors import ApprovalNeeded, InvalidArguments, K8sMcpError, UnknownTool
 from kinds.registry import KINDS, find_kind
@@ -76,14 +76,14 @@ class AgentTools:
         spec = (await self.gateway.tools()).get(call.name)
         return spec is not None and self.gateway.catalog.changes_cluster(spec)
 
-    async def run(self, call: ToolCall, on_event: OnEvent) -> ToolOutcome:
+    async def run(self, call: ToolCall, on_event: OnEvent, budget_tokens: int) -> ToolOutcome:
         """Never raises for what a tool can answer; ApprovalNeeded ends the whole question and is passed on."""
         started = self.clock()
         arguments: dict[str, Any] = {}
         try:
             arguments = _decoded(call)
             on_event(ToolStarted(call.id, plain_text(call.name), arguments))
-            outcome = await self._run(call, arguments, on_event)
+            outcome = await self._run(call, arguments, on_event, budget_tokens)
         except ApprovalNeeded:
             raise
         except (UnknownTool, InvalidArguments) as error:
@@ -99,16 +99,16 @@ class AgentTools:
         on_event(ToolFinished(call.id, plain_text(call.name), outcome.source, outcome.summary, seconds, outcome.failed))
         return outcome
 
-    async def _run(self, call: ToolCall, arguments: dict[str, Any], on_event: OnEvent) -> ToolOutcome:
+    async def _run(self, call: ToolCall, arguments: dict[str, Any], on_event: OnEvent, budget: int) -> ToolOutcome:
         if call.name in (QUERY, DESCRIBE) and self.settings.agent_enable_cache_query:
             self._check_own(call.name, arguments)
-            rendered = await self._describe(arguments) if call.name == DESCRIBE else await self._query(arguments)
+            rendered = self._describe(arguments, budget) if call.name == DESCRIBE else await self._query(arguments, budget)
             source = "cache" if call.name == QUERY else ""
             return ToolOutcome(call.id, call.name, arguments, framed(call.name, rendered.text), source, rendered.summary)
         answer = await self._answer(call, arguments, on_event)
         if answer.note:
             on_event(Notice(plain_text(answer.note)))
-        rendered = render(answer, result_budget(self.settings.agent_context_window))
+        rendered = render(answer, budget)
         return ToolOutcome(call.id, call.name, arguments, framed(call.name, rendered.text), answer.source, rendered.summary)
 
     async def _answer(self, call: ToolCall, arguments: dict[str, Any], on_event: OnEvent) -> Answer:
@@ -122,7 +122,7 @@ class AgentTools:
             return await self.operations.perform(call.name, arguments, on_event=on_event)
         return await self.gateway.call(call.name, arguments, live=live)
 
-    async def _query(self, arguments: dict[str, Any]) -> Rendered:
+    async def _query(self, arguments: dict[str, Any], budget: int) -> Rendered:
         result: QueryResult = await self.gateway.query(arguments["sql"], cluster=arguments.get("cluster", ""))
         head: dict[str, Any] = {
             "source": "cache",
@@ -130,13 +130,19 @@ class AgentTools:
         }
         if result.truncated:
             head["truncated"] = f"only the first {len(result.rows)} rows were read"
-        return render_table(result.columns, result.rows, head, result_budget(self.settings.agent_context_window))
+        return render_table(result.columns, result.rows, head, budget)
 
-    async def _describe(self, arguments: dict[str, Any]) -> Rendered:
+    def _describe(self, arguments: dict[str, Any], budget: int) -> Rendered:
         from cache.sql_guard import describe_schema
 
-        kinds = [find_kind(name) for name in arguments["kinds"]]
-        return Rendered(describe_schema(kinds), ", ".join(kind.name for kind in kinds))
+        kinds = [find_kind(name) for name in dict.fromkeys(arguments["kinds"])]
+        shown = len(kinds)
+        while shown > 1 and estimate_tokens(describe_schema(kinds[:shown])) > budget:
+            shown -= 1
+        text, left_out = describe_schema(kinds[:shown]), ", ".join(kind.name for kind in kinds[shown:])
+        if left_out:
+            text += f"\n{shown} of {len(kinds)} tables shown; ask separately for {left_out}"
+        return Rendered(text, ", ".join(kind.name for kind in kinds[:shown]))
 
     def _check_own(self, name: str, arguments: Mapping[str, Any]) -> None:
         if name not in self._own_checks:
@@ -168,7 +174,8 @@ def _decoded(call: ToolCall) -> dict[str, Any]:
     """The arguments as an object. Raises InvalidArguments for text that is none."""
     try:
         arguments = json.loads(call.arguments or "{}")
-    except ValueError as error:
+        json.dumps(arguments, ensure_ascii=False).encode()  # half a surrogate pair is no text that could be sent on
+    except (ValueError, RecursionError) as error:
         raise InvalidArguments(
             f"{call.name}: the arguments are no valid JSON ({error}): {call.arguments[:_SHOWN_ARGUMENT]}"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,14 @@ from mcp_tools.plain_text import plain_text, plain_value
 
 RESULT_SHARE = 0.2
 """Part of the context window that a single tool result may take."""
+ROUND_SHARE = 0.5
+"""Part of it that all results of one reply's calls may take together."""
 REPLY_SHARE = 0.25
 """Part of it that is kept free for the reply, at most; LLM_MAX_TOKENS when that is less."""
 CHARACTERS_PER_TOKEN = 2.4
 """Of JSON full of generated names, the worst that is common; prose has four."""
 _LONG_STRING = 400
+_FRAME = re.compile(r"<(\s*/?\s*cluster-data)", re.IGNORECASE)
 _DROPPED = "[dropped to save room; call the tool again if this is needed]"
 
 Message = dict[str, Any]
@@ -37,9 +41,9 @@ def estimate_tokens(text: str) -> int:
     return int(plain / CHARACTERS_PER_TOKEN) + (len(text) - plain) + 1
 
 
-def result_budget(context_window: int) -> int:
-    """Tokens for one tool result."""
-    return max(200, int(context_window * RESULT_SHARE))
+def result_budget(context_window: int, *, calls: int = 1) -> int:
+    """Tokens for each tool result of a reply with so many calls."""
+    return max(200, int(context_window * min(RESULT_SHARE, ROUND_SHARE / max(1, calls))))
 
 
 def prompt_budget(context_window: int, max_tokens: int) -> int:
@@ -70,6 +74,9 @@ def render_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], head: di
     lines = [_compact(list(row)) for row in plain_value([list(row) for row in rows])]  # type: ignore[attr-defined]
     room = budget_tokens - estimate_tokens(_compact(head)) - estimate_tokens(_compact(list(columns))) - 60
     shown = _fitting(lines, room)
+    if lines and not shown:  # not even one row fits
+        size = max(1, int(room * CHARACTERS_PER_TOKEN))
+        lines[0], shown = f"{lines[0][:size]}… ({size} of {len(lines[0])} characters shown)", 1
     known = head.get("total")
     total = known if isinstance(known, int) and known >= len(lines) else len(lines)
     text = "\n".join([_compact(head), _compact(list(columns)), *lines[:shown]])
@@ -82,7 +89,7 @@ def render_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], head: di
 
 def framed(tool: str, text: str) -> str:
     """Text from a cluster is data: marked as such, and unable to close its own frame."""
-    body = text.replace("</cluster-data", "<\\/cluster-data")
+    body = _FRAME.sub(r"<\\\1", text)
     return f'<cluster-data tool="{plain_text(tool)}">\n{body}\n</cluster-data>'
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from agent.model_errors import BrokenReply, Diagnosis, diagnose, redacted
 from agent.model_usage import Usage as Usage
 from agent.model_usage import usage_of
 from configuration.errors import ConfigurationError
+from mcp_tools.collector_pause import collector_paused
+from mcp_tools.plain_text import plain_text
 
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
@@ -208,9 +211,9 @@ class ModelClient:
     def _built(self, chunks: list[Any], request: dict[str, Any]) -> Reply:
         whole = self._litellm.stream_chunk_builder(chunks, messages=request["messages"])
         choice = whole.choices[0]
-        calls = tuple(
-            ToolCall(call.id or f"call_{index}", call.function.name or "", call.function.arguments or "")
-            for index, call in enumerate(choice.message.tool_calls or ())
+        calls = _distinct(
+            ToolCall(plain_text(call.id or ""), plain_text(call.function.name or ""), call.function.arguments or "")
+            for call in choice.message.tool_calls or ()
         )
         usage = usage_of(getattr(whole, "usage", None), self._prices())
         return Reply(choice.message.content or "", calls, usage, str(choice.finish_reason or ""))
@@ -240,7 +243,9 @@ def import_litellm() -> Any:
     """Import quietly: no price list from the network, no `.env` of the working directory, nothing on stdout."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
-    import litellm
+    with collector_paused():  # it walks the growing heap of 3,000 modules' objects again and again, for nothing
+        import litellm
+    gc.freeze()  # what was imported stays to the end: without this the interpreter takes a second to take it down
 
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
@@ -270,6 +275,17 @@ async def _chunks(stream: Any) -> AsyncGenerator[Any, None]:
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
+
+
+def _distinct(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Each call with an id of its own: some endpoints send none, or the same one for all calls of a reply."""
+    taken: dict[str, ToolCall] = {}
+    for index, call in enumerate(calls):
+        free = call.id if call.id and call.id not in taken else f"call_{index}"
+        while free in taken:
+            free += "_"
+        taken[free] = replace(call, id=free)
+    return tuple(taken.values())
 
 
 def _text_of(chunk: Any) -> str:

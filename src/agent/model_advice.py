@@ -32,7 +32,12 @@ class Endpoint:
 
     def explained(self, diagnosis: Diagnosis, partial: str, *, tries: int) -> ModelError:
         """The error to raise. `partial` is what was heard before the reply broke off."""
-        if diagnosis.failure == "broken_off" or partial:
+        if diagnosis.failure == "broken_off" and not partial:
+            return ModelError(
+                f"{self} sent nothing that is a whole reply (tried {tries} times); check that LLM_API_BASE is the address of "
+                "an OpenAI-compatible API, or choose another LLM_MODEL"
+            )
+        if partial:
             return BrokenReply(
                 f"the reply of {self} broke off after {len(partial)} characters; ask again, or choose another LLM_MODEL",
                 partial=partial,

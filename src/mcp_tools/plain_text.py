@@ -11,6 +11,7 @@ _ESCAPE_SEQUENCE = re.compile(
 )
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\ud800-\udfff"  # half a surrogate pair: no encoder writes it
     "\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # direction marks: text that reads in another order than it is
 )
 
