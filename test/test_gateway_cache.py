@@ -110,6 +110,22 @@ async def test_asked_for_now_and_no_api_server_says_so_beside_the_cached_rows(
     assert (answer.source, answer.note) == ("cache", f"{NO_API}; this is from the cache, 5 s old")
 
 
+async def test_the_cache_of_another_cluster_under_the_same_name_does_not_pass_for_this_one(
+    open_gateway: OpenGateway, manager: CacheManager
+) -> None:
+    old = "https://127.0.0.1:2"
+    manager.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="u", server_version="v1.36.0", api_server=old))
+    fill(manager)
+    gateway = await open_gateway()
+    answer = await gateway.call("k8s_list_pods", {})
+    assert gateway.server_pid is not None  # it tried to ask the cluster that is there now
+    assert f"was scanned at {old}, and is at https://127.0.0.1:1 now" in answer.note
+    assert not gateway.ledger.take().uses[0].fresh
+    result = await gateway.query("SELECT count(*) FROM pods")
+    assert not result.freshness[0].fresh
+    assert old in gateway.ledger.take().uses[0].note
+
+
 async def test_never_scanned_and_no_api_server_is_an_error_not_an_empty_list(
     open_gateway: OpenGateway, manager: CacheManager
 ) -> None:
@@ -395,3 +411,15 @@ async def test_rows_of_a_half_filled_cache_are_not_taken_for_all(
     assert not everywhere.envelope.complete
     assert (await gateway.call("k8s_list_pods", {"namespace": "team-a"})).note == ""
     assert clock.now == START
+
+
+async def test_what_the_cache_does_not_have_is_signed_with_its_age_when_nothing_may_go_live(
+    open_gateway: OpenGateway, manager: CacheManager, clock: Clock
+) -> None:
+    fill(manager)
+    clock.now += 42
+    gateway = await open_gateway(agent_fallback_to_direct_mcp=False)
+    with pytest.raises(NotFound):
+        await gateway.call("k8s_get_resource", {"kind": "pods", "name": "none", "namespace": "team-a"})
+    (use,) = gateway.ledger.take().uses
+    assert (use.source, use.what, use.age_seconds) == ("cache", "Pod team-a/none", 42)

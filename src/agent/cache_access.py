@@ -72,6 +72,11 @@ class CacheAccess:
     async def clusters(self) -> list[ClusterRow]:
         return await self._run(lambda reader: reader.clusters())
 
+    async def api_server(self, cluster: str) -> str:
+        """Address at which the cluster was scanned; "" when the cache does not say."""
+        known = {row.cluster: row.api_server for row in await self.clusters()}
+        return known.get(cluster, "")
+
     async def freshness_all(self, cluster: str) -> list[Freshness]:
         return await self._run(lambda reader: reader.freshness_all(cluster))
 

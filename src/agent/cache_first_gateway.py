@@ -13,7 +13,7 @@ from agent import current_cluster
 from agent.answer import Answer as Answer
 from agent.answer import envelope_from_json
 from agent.cache_access import CacheAccess, Look
-from agent.cached_answers import cached_answer
+from agent.cached_answers import NotInCache, cached_answer
 from agent.cached_read import CachedRead, cached_read
 from agent.current_cluster import CurrentCluster
 from agent.live_access import LiveAccess
@@ -25,6 +25,7 @@ from cache.continue_tokens import is_cache_token
 from configuration.errors import (
     ApprovalNeeded,
     CacheError,
+    ClusterError,
     ConfigurationError,
     InvalidArguments,
     K8sMcpError,
@@ -32,6 +33,7 @@ from configuration.errors import (
     NotFound,
     ToolError,
 )
+from mcp_tools.kubeconfig import KubeConfigSource
 
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
@@ -70,6 +72,7 @@ class CacheFirstGateway:
         self._touched = TouchedScopes(clock)
         self.catalog = ToolCatalog(settings, self._live)
         self._asked_context = context
+        self._kubeconfig = KubeConfigSource(environment)
         self._namespace = namespace
         self._current = CurrentCluster(context, current_cluster.DEFAULT_NAMESPACE)
 
@@ -131,7 +134,11 @@ class CacheFirstGateway:
             raise ApprovalNeeded(f"{tool} changes the cluster and was called without approval; nothing was done")
         complete = self.with_context(spec, arguments)
         read = cached_read(tool, complete) if self.catalog.own else None
-        answer = await self._go_live(spec, complete) if read is None else await self._read(spec, complete, read, live)
+        try:
+            answer = await self._go_live(spec, complete) if read is None else await self._read(spec, complete, read, live)
+        except ClusterError as error:
+            self._sign_refusal(error, spec, complete, read)
+            raise
         self._sign(answer, complete, read)
         return answer
 
@@ -158,14 +165,16 @@ class CacheFirstGateway:
             return await self._live.call(tool, arguments)
         finally:
             for name in self._touched.touch(cluster, kind):
-                await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200])
+                if await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200]):
+                    break  # a locked database was waited for once; what was changed is read live here all the same
             self.ledger.record(live_use(cluster, f"{tool.removeprefix('k8s_').replace('_', ' ')} {what}", now=self._clock()))
 
     async def _marked(self, envelope: Envelope) -> Envelope:
         since = await self._cache.requested_at(envelope.cluster, envelope.kind)
         if self._touched.is_touched_at(envelope.cluster, envelope.kind, checked_at=envelope.as_of, since=since):
             return replace(envelope, fresh=False, note="changed since the last scan")
-        return envelope
+        moved = await self._moved(envelope.cluster)
+        return replace(envelope, fresh=False, note=moved) if moved else envelope
 
     def with_context(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The context is always named, so that a kubeconfig that changes meanwhile redirects nothing.
@@ -190,13 +199,20 @@ class CacheFirstGateway:
         if not self.settings.agent_enable_cache_query or token:
             return await self._go_live(spec, arguments)
         look = await self._cache.look(cluster, read)
-        doubt = self._doubt(look, cluster, read)
+        doubt = await self._moved(cluster) or self._doubt(look, cluster, read)
         if not self.settings.agent_fallback_to_direct_mcp:
             return await self._only_cached(spec, cluster, read, look, doubt)
         if not live and not doubt:
             with suppress(NotFound):  # not in the cache, but it may be newer than the last scan: the cluster knows
                 return await cached_answer(self._cache, spec.name, cluster, read)
         return await self._live_or_stale(spec, arguments, read, look, f"{doubt}: read live" if doubt and not live else "")
+
+    async def _moved(self, cluster: str) -> str:
+        try:
+            scanned_at = await self._cache.api_server(cluster)
+        except CacheError:
+            return ""
+        return current_cluster.moved(self._kubeconfig, cluster, scanned_at=scanned_at)
 
     def _doubt(self, look: Look, cluster: str, read: CachedRead) -> str:
         """Why the cache may not answer, in a sentence without its end; "" when it may."""
@@ -223,7 +239,8 @@ class CacheFirstGateway:
                 raise
             answer = await cached_answer(self._cache, spec.name, look.freshness.cluster, read)
             age = human_age(look.freshness.age_seconds(self._clock()) or 0)
-            return replace(answer, note=f"{who}; this is from the cache, {age} old")
+            moved = await self._moved(answer.cluster)
+            return replace(answer, note="; ".join(filter(None, (who, moved, f"this is from the cache, {age} old"))))
 
     async def _only_cached(self, spec: ToolSpec, cluster: str, read: CachedRead, look: Look, doubt: str) -> Answer:
         if look.problem is not None:
@@ -246,12 +263,20 @@ class CacheFirstGateway:
             raise ToolError(f"{tool} needs the cluster itself, and {NO_LIVE}")
 
     def _sign(self, answer: Answer, arguments: Mapping[str, Any], read: CachedRead | None) -> None:
-        what = read.what if read else _what(answer.tool, arguments)
+        what = _what(answer.tool, arguments, read)
         if answer.source == "cache" and answer.envelope is not None:
             use = cached_use(answer.envelope, what=what, note=answer.note)
             self.ledger.record(replace(use, fresh=use.fresh and not answer.note))
         else:
             self.ledger.record(live_use(answer.cluster, what, now=self._clock()))
+
+    def _sign_refusal(self, error: ClusterError, spec: ToolSpec, arguments: Mapping[str, Any], read: CachedRead | None) -> None:
+        """ "There is none" and "you may not" are answers of the cluster too, unlike no answer."""
+        if isinstance(error, NotInCache):
+            self.ledger.record(cached_use(error.envelope, what=_what(spec.name, arguments, read)))
+        elif not outage(error):
+            cluster = str(arguments.get("context") or self.cluster)
+            self.ledger.record(live_use(cluster, _what(spec.name, arguments, read), now=self._clock()))
 
     async def _cluster_in_cache(self, wanted: str) -> str:
         try:
@@ -273,8 +298,10 @@ def one_sentence(error: K8sMcpError) -> str:
     return str(error).strip().splitlines()[0].rstrip(".")
 
 
-def _what(tool: str, arguments: Mapping[str, Any]) -> str:
-    """`logs payments/api-0`, `cluster info`: how a tool without a kind is named in the signature."""
+def _what(tool: str, arguments: Mapping[str, Any], read: CachedRead | None) -> str:
+    """`pods`, `Pod dev/web`, `logs payments/api-0`, `dry run of delete resource dev/web`: what the signature names."""
+    if read is not None:
+        return read.what
     plain = tool.removeprefix("k8s_").removeprefix("get_").removeprefix("pod_").replace("_", " ")
     place = "/".join(str(arguments[key]) for key in ("namespace", "name") if arguments.get(key))
-    return f"{plain} {place}".strip()
+    return ("dry run of " if arguments.get("dry_run") else "") + f"{plain} {place}".strip()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configuration.errors import ConfigurationError
-from mcp_tools.kubeconfig import IN_CLUSTER, load_kubeconfig
+from mcp_tools.kubeconfig import IN_CLUSTER, KubeConfigSource, load_kubeconfig
+from mcp_tools.redaction_marks import MARK_START
 from mcp_tools.settings import ALL_CONTEXTS, McpSettings, context_names
 
 if TYPE_CHECKING:
@@ -37,6 +38,21 @@ def from_kubeconfig(settings: McpSettings, environment: Mapping[str, str], *, co
     except ConfigurationError as error:
         return CurrentCluster(wanted, DEFAULT_NAMESPACE, str(error))
     return CurrentCluster(entry.name, entry.namespace)
+
+
+def moved(kubeconfig: KubeConfigSource, cluster: str, *, scanned_at: str) -> str:
+    """When the context means another API server than the one that was scanned: which, in a sentence; else "".
+
+    A cluster that was made anew under its old name answers at another address; its old rows must not pass for its own.
+    """
+    try:
+        config = kubeconfig.current()
+        server = config.context(cluster).server if config else ""
+    except ConfigurationError:
+        return ""
+    if not server or not scanned_at or MARK_START in scanned_at or server.rstrip("/") == scanned_at.rstrip("/"):
+        return ""
+    return f"{cluster} was scanned at {scanned_at}, and is at {server} now"
 
 
 def from_cache(clusters: Sequence[ClusterRow]) -> str:
