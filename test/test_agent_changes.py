@@ -83,7 +83,7 @@ async def test_an_approved_creation_is_made_as_it_was_shown(
     (request,) = person.asked
     assert request.title == f"create Deployment {fresh_namespace}/web in cluster {control_plane.context}"
     text = request.describe()
-    assert "2 replicas will be started" in text
+    assert "2 replicas of nginx:1.29 will be started" in text
     assert "nginx:1.29" in text
     assert "cannot be undone" not in text
     assert answer.structured is not None
@@ -413,3 +413,45 @@ async def test_several_changes_are_made_in_order_each_with_its_own_question(
     assert final.error is None
     assert [request.target.name for request in person.asked] == ["web-0", "web-1", "web-2"]
     assert set(_deployments(control_plane, fresh_namespace)) == {"web-0", "web-1", "web-2"}
+
+
+async def test_a_change_and_a_read_under_the_same_call_id_are_kept_apart(
+    control_plane: ControlPlane, fresh_namespace: str, gateway_on: Opener, open_agent: OpenAgent, scripted_model: ScriptedModel
+) -> None:
+    _deploy(control_plane, fresh_namespace)
+    target = {"kind": "deployments", "name": "web", "namespace": fresh_namespace}
+    scripted_model.calls((DELETE, target), ("k8s_list_pods", {}), ids=("same", "same")).says("never reached")
+    agent = await open_agent(gateway=await gateway_on())
+    final = await agent.answer("delete it", on_event=lambda _: None)
+    assert isinstance(final.error, ApprovalNeeded)
+    assert agent.session.open_calls() == []
+    assert "web" in _deployments(control_plane, fresh_namespace)
+
+
+async def test_many_labels_and_variables_do_not_push_the_image_out_of_what_is_shown(
+    fresh_namespace: str, gateway_on: Opener
+) -> None:
+    person = Person(answer=False)
+    noise = {f"A{n:02d}": "x" for n in range(40)}
+    arguments = {"name": "web", "namespace": fresh_namespace, "image": "evil.example/x:1", "env": noise, "labels": noise}
+    with pytest.raises(ChangeDeclined):
+        await Operations(await gateway_on(), person).perform(CREATE, arguments, on_event=lambda _: None)
+    text = person.asked[0].describe()
+    assert "1 replicas of evil.example/x:1 will be started" in text
+    assert "changed fields shown" in text
+
+
+async def test_a_dry_run_is_signed_as_one(fresh_namespace: str, gateway_on: Opener) -> None:
+    gateway = await gateway_on()
+    await gateway.call(CREATE, {"name": "web", "namespace": fresh_namespace, "image": "a:1", "dry_run": True})
+    assert gateway.ledger.take().uses[0].what == f"dry run of create deployment {fresh_namespace}/web"
+
+
+async def test_that_an_object_does_not_exist_is_an_answer_of_the_cluster_and_signed(
+    fresh_namespace: str, gateway_on: Opener
+) -> None:
+    gateway = await gateway_on()
+    with pytest.raises(NotFound):
+        await gateway.call("k8s_get_resource", {"kind": "pods", "name": "none", "namespace": fresh_namespace})
+    (use,) = gateway.ledger.take().uses
+    assert (use.source, use.what) == ("live", f"Pod {fresh_namespace}/none")

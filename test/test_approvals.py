@@ -16,6 +16,7 @@ DELETE = ApprovalRequest(
     action="delete",
     cluster="kind-dev",
     cluster_uid="cluster-1",
+    in_use=True,
     target=ObjectRef(kind="Deployment", name="web", namespace="dev", uid="u1", resource_version="10", generation=3),
     changes=("spec.replicas: 2",),
     blast_radius=("2 pods belong to it and end with it: web-1, web-2",),
@@ -159,3 +160,10 @@ def test_without_a_generation_the_resource_version_decides() -> None:
 def test_a_long_list_of_changes_says_how_much_of_it_is_shown() -> None:
     request = replace(DELETE, changes=tuple(f"field{n}: {n}" for n in range(40)))
     assert "30 of 40 changed fields shown" in request.describe()
+
+
+async def test_a_policy_without_a_cluster_covers_no_other_context_that_the_model_names() -> None:
+    elsewhere = replace(DELETE, cluster="kind-prod", in_use=False)
+    with pytest.raises(ApprovalNeeded):
+        await PolicyApprover.parse(["all:namespace=dev"]).decide(elsewhere)
+    assert (await PolicyApprover.parse(["all:namespace=dev,cluster=kind-prod"]).decide(elsewhere)).approved

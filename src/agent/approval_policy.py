@@ -4,8 +4,9 @@
     create-deployment:namespace=team-*                     the short name of a tool; * stands for any characters
     all:namespace=dev,cluster=kind-dev                     every change of an object in that namespace of that cluster
 
-A policy has at least one condition, and every condition must hold. `namespace` never matches a cluster-scoped
-object: deleting the Namespace dev is no change in dev.
+A policy has at least one condition, and every condition must hold. Without `cluster` it holds for the cluster in use
+only: a model can name other contexts of the kubeconfig. `namespace` never matches a cluster-scoped object: deleting the
+Namespace dev is no change in dev.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class ApprovalPolicy:
 
     def allows(self, request: ApprovalRequest) -> bool:
         if self.tool not in (EVERY_TOOL, request.tool):
+            return False
+        if "cluster" not in self.conditions and not request.in_use:
             return False
         target = request.target
         actual = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}

@@ -51,6 +51,8 @@ class ApprovalRequest:
     cluster: str
     cluster_uid: str
     target: ObjectRef
+    in_use: bool = False
+    """Whether `cluster` is the one that the person works on, not another context that the model named."""
     changes: tuple[str, ...] = ()
     """One line per changed field: `spec.replicas: 2 → 3`."""
     blast_radius: tuple[str, ...] = ()

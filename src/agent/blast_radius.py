@@ -48,7 +48,16 @@ def _replicas(preview: Mapping[str, Any]) -> str:
     replicas = ((preview.get("before") or preview.get("after") or {}).get("spec") or {}).get("replicas")
     if replicas is None:
         return ""
-    return f"{replicas} replicas will be started" if preview.get("before") is None else f"{replicas} replicas are asked for now"
+    if preview.get("before") is None:
+        return f"{replicas} replicas of {_images(preview)} will be started"
+    return f"{replicas} replicas are asked for now"
+
+
+def _images(preview: Mapping[str, Any]) -> str:
+    """What will run: said first, since a long list of labels or variables would push it out of the fields that are shown."""
+    template = ((preview.get("after") or {}).get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
+    return ", ".join(str(container.get("image")) for container in containers) or "an unknown image"
 
 
 def _owned(preview: Mapping[str, Any]) -> Sequence[str]:

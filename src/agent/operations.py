@@ -79,7 +79,7 @@ class Operations:
         """What the change would do, by the API server's own dry run. `known` saves reading the surroundings again."""
         cluster = str(arguments.get("context") or self._gateway.cluster)
         if not self._gateway.catalog.offers_dry_run(spec):
-            return _unforeseen(spec, arguments, cluster)
+            return _unforeseen(spec, arguments, cluster, in_use=cluster == self._gateway.cluster)
         cluster_uid = await self._cluster_uid(cluster)
         preview = (await self._gateway.call(spec.name, arguments | {"dry_run": True})).structured or {}
         target = _target(preview)
@@ -87,7 +87,8 @@ class Operations:
         radius = known.blast_radius if known else await blast_radius(self._gateway, target, preview, cluster=cluster)
         return ApprovalRequest(
             tool=spec.name, arguments=arguments, action=str(preview.get("action") or spec.name), cluster=cluster,
-            cluster_uid=cluster_uid, target=target, changes=_change_texts(preview), blast_radius=radius,
+            cluster_uid=cluster_uid, in_use=cluster == self._gateway.cluster, target=target,
+            changes=_change_texts(preview), blast_radius=radius,
             warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
             irreversible=irreversible(target, preview),
         )  # fmt: skip
@@ -163,11 +164,11 @@ def _target(preview: Mapping[str, Any]) -> ObjectRef:
     )  # fmt: skip
 
 
-def _unforeseen(spec: ToolSpec, arguments: dict[str, Any], cluster: str) -> ApprovalRequest:
+def _unforeseen(spec: ToolSpec, arguments: dict[str, Any], cluster: str, *, in_use: bool) -> ApprovalRequest:
     """A tool of another server that offers no dry run: the person is told that nobody knows what it will do."""
     text = {name: arguments.get(name) for name in ("kind", "name", "namespace")}
     return ApprovalRequest(
-        tool=spec.name, arguments=arguments, action=f"call {spec.name} on", cluster=cluster, cluster_uid="",
+        tool=spec.name, arguments=arguments, action=f"call {spec.name} on", cluster=cluster, cluster_uid="", in_use=in_use,
         target=ObjectRef(kind=str(text["kind"] or "object"), name=str(text["name"] or "?"), namespace=text["namespace"] or None),
         changes=tuple(f"{name}: {value}" for name, value in sorted(arguments.items())),
         warnings=(f"{spec.server} offers no dry run for this tool: its effect cannot be shown beforehand",),
@@ -195,7 +196,8 @@ def _change_text(change: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """On one line: a line break in a value could forge a line of what the person is asked."""
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value, ensure_ascii=False)
 
 
 def _singular(kind: str) -> str:

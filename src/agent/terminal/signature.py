@@ -10,7 +10,10 @@ from agent.terminal.screen import Screen
 def sign(screen: Screen, final: FinalAnswer, seconds: float) -> None:
     """Printed by the program, never by the model."""
     if final.error is not None:
-        screen.error(str(final.error))
+        first, *rest = str(final.error).splitlines() or [type(final.error).__name__]
+        screen.error(first)
+        if rest:  # what would be changed, field by field
+            screen.warning("\n".join(rest))
     elif final.stopped_reason == "step_limit":
         screen.warning("stopped at the step limit (AGENT_MAX_STEPS); ask again to go on")
     if final.sources.uses or final.usage.calls:
