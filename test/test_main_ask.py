@@ -80,6 +80,14 @@ def test_the_answer_goes_to_stdout_and_its_sources_to_stderr(
     assert KEY not in done.stdout + done.stderr
 
 
+def test_in_a_pipe_what_was_said_before_a_tool_call_is_a_line_of_its_own(
+    ask: Ask, shop_cache: FillCache, scripted_model: ScriptedModel
+) -> None:
+    scripted_model.calls(("k8s_list_pods", {}), text="Let me look.").says("Four pods.")
+    done = ask("how many pods?", environment=with_model(shop_cache().environment, scripted_model))
+    assert done.stdout == "Let me look.\nFour pods.\n"
+
+
 def test_json_is_one_document_with_answer_sources_and_usage(
     ask: Ask, shop_cache: FillCache, scripted_model: ScriptedModel
 ) -> None:

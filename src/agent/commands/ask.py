@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from agent.agent_core import AgentCore
@@ -32,7 +33,7 @@ async def ask(options: CommandOptions, question: str, output: str, policies: Seq
     model = ModelClient(settings)
     if model.problem:
         raise ConfigurationError(model.problem)
-    async with options.gateway(settings) as gateway:
+    async with options.gateway(settings) as gateway, aclosing(model):
         core = AgentCore(model, gateway, approver, settings)
         if output == "json":
             final = await core.answer(question, on_event=_ignore)

@@ -63,6 +63,7 @@ class Workbench:
 
     async def __aexit__(self, *details: object) -> None:
         await self.gateway.__aexit__(None, None, None)
+        await self.model.aclose()
 
     def contexts(self) -> list[str]:
         """Names of the contexts, for completion; [] when there is no usable kubeconfig."""

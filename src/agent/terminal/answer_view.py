@@ -52,9 +52,7 @@ class AnswerView:
         for block in self._blocks.finish():
             self._print_block(block)
         self.pause()
-        if self._open_line and not self._screen.interactive:
-            self._screen.out.file.write("\n")
-            self._screen.out.file.flush()
+        self._end_line()
 
     def pause(self) -> None:
         """Take the moving lines off the screen, for example while the person is asked something."""
@@ -106,7 +104,15 @@ class AnswerView:
         console = self._screen.out if self._screen.interactive else self._screen.err
         console.print(Text(safe_line(text), style=style), soft_wrap=not console.is_terminal)
 
+    def _end_line(self) -> None:
+        """In a pipe: what the model said before a tool call and after it are two lines."""
+        if self._open_line and not self._screen.interactive:
+            self._screen.out.file.write("\n")
+            self._screen.out.file.flush()
+        self._open_line = False
+
     def _flush(self) -> None:
+        self._end_line()
         for block in self._blocks.finish():
             self._print_block(block)
 
