@@ -112,6 +112,8 @@ async def escape_sequences() -> CallToolResult:
 
 
 if __name__ == "__main__":
+    if "--leak" in sys.argv:
+        print("connecting to postgres://app:canary-in-stderr@db/app", file=sys.stderr, flush=True)
     print("a line for the log \x1b[2J", file=sys.stderr, flush=True)
     if "--refuse" in sys.argv:
         print("error: REDACTION_KEY_FILE cannot be used", file=sys.stderr, flush=True)

@@ -190,6 +190,17 @@ async def test_what_the_server_writes_to_stderr_is_logged_without_escapes(
     assert "a line for the log" not in capfd.readouterr().err, "a terminal UI would be torn apart"
 
 
+async def test_what_a_foreign_server_writes_to_stderr_is_redacted_before_it_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = McpSettings(redaction_key_file=tmp_path / "key")
+    async with make_loader(address("--leak", ours=False), settings=settings) as loader:
+        with caplog.at_level(logging.INFO, "mcp_tools.server_output"):
+            await loader.connect()
+            assert await eventually(lambda: any("connecting to postgres" in line for line in caplog.messages))
+    assert "canary-in-stderr" not in caplog.text
+
+
 # --- calls
 
 

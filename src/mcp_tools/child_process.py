@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -41,8 +41,15 @@ class ChildProcess:
     The SDK is not needed to start a process, so that both may be imported at the same time, there and here.
     """
 
-    def __init__(self, address: ServerAddress, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        redacted: Callable[[str], str] = str,
+    ) -> None:
         self._address = address
+        self._redacted = redacted
         self._max_message_bytes = max_message_bytes
         self._process: asyncio.subprocess.Process | None = None
         self._pumps: list[asyncio.Task[None]] = []
@@ -156,7 +163,7 @@ class ChildProcess:
         self._log_line(partial)
 
     def _log_line(self, raw: bytes) -> None:
-        line = plain_text(raw[:LOGGED_LINE_CHARACTERS].decode(errors="replace")).strip()
+        line = self._redacted(plain_text(raw[:LOGGED_LINE_CHARACTERS].decode(errors="replace")).strip())
         if line:
             self._last_lines.append(line)
             server_log.info("%s: %s", self._address.name, line)

@@ -39,8 +39,9 @@ USAGE_EXIT_CODE = 2
 class ServerRun:
     """One run of a server, from start to end. Made by `ServerConnection`; not reused."""
 
-    def __init__(self, address: ServerAddress, start_seconds: float) -> None:
+    def __init__(self, address: ServerAddress, start_seconds: float, redacted: Callable[[str], str]) -> None:
         self._address = address
+        self._redacted = redacted
         self._start_seconds = start_seconds
         self._leave = asyncio.Event()
         self._broken = False
@@ -120,7 +121,7 @@ class ServerRun:
     async def _transport(self) -> AsyncIterator[AbstractAsyncContextManager[TransportStreams]]:
         """A child is started here, before the SDK is imported: each takes a second, and they take it together."""
         if self._address.command:
-            async with ChildProcess(self._address) as child:
+            async with ChildProcess(self._address, redacted=self._redacted) as child:
                 self._child = child
                 yield child.streams()
         else:
@@ -182,6 +183,8 @@ class ServerConnection:
         self._changing = asyncio.Lock()
         self._run: ServerRun | None = None
         self._closed = False
+        self.redacted: Callable[[str], str] = str
+        """What a line that the server writes to stderr passes before it is logged; our own server redacts by itself."""
 
     @property
     def specs(self) -> Mapping[str, ToolSpec]:
@@ -221,7 +224,7 @@ class ServerConnection:
             await run.end()
 
     async def _start(self) -> ServerRun:
-        run = ServerRun(self.address, self._start_seconds)
+        run = ServerRun(self.address, self._start_seconds, self.redacted)
         try:
             await run.ready()
         except K8sMcpError:

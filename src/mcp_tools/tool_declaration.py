@@ -1,6 +1,6 @@
 """A tool: its name, words, argument schema, output schema, hints, and the function that does it.
 
-Arguments are declared as JSON Schema properties and checked in one place (tool_server.py), strictly: nothing is coerced,
+Arguments are declared as JSON Schema properties and checked in one place (server.py), strictly: nothing is coerced,
 nothing unknown is accepted. The function gets them as keyword arguments, with defaults filled in.
 """
 

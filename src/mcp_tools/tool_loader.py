@@ -55,6 +55,8 @@ class ToolLoader:
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
         self._foreign: ForeignAnswers | None = None
         self._beginning: asyncio.Task[ServerRun] | None = None
+        if not self._connection.address.ours:
+            self._connection.redacted = lambda line: self._foreign_answers().text(line)
 
     async def __aenter__(self) -> ToolLoader:
         return self
