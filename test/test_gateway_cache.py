@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from cache.refresh_requests import request_refresh
 from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
 from configuration.errors import (
     ApprovalNeeded,
+    CacheBusy,
     CacheMissing,
     ConfigurationError,
     InvalidArguments,
@@ -423,3 +425,20 @@ async def test_what_the_cache_does_not_have_is_signed_with_its_age_when_nothing_
         await gateway.call("k8s_get_resource", {"kind": "pods", "name": "none", "namespace": "team-a"})
     (use,) = gateway.ledger.take().uses
     assert (use.source, use.what, use.age_seconds) == ("cache", "Pod team-a/none", 42)
+
+
+async def test_a_locked_database_holds_up_sql_no_longer_than_the_limit_and_only_once(
+    open_gateway: OpenGateway, manager: CacheManager, database: Path
+) -> None:
+    fill(manager)
+    manager.close()
+    gateway = await open_gateway(agent_cache_query_timeout=0.3)
+    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
+        holder.execute("PRAGMA journal_mode=DELETE")
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(CacheBusy):
+                await gateway.query("SELECT count(*) FROM pods")
+        assert time.monotonic() - began < 5
+        holder.execute("ROLLBACK")

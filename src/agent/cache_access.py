@@ -84,6 +84,7 @@ class CacheAccess:
         """Guarded SQL. Raises QueryRefused, NeverScanned or another CacheError."""
         from cache.sql_guard import QueryLimits, run_query
 
+        await self.clusters()  # a locked database is noticed here, within the time limit
         limits = QueryLimits(timeout_seconds=self._timeout_seconds)
         return await asyncio.to_thread(run_query, self.path, sql, cluster=cluster, limits=limits, clock=self._clock)
 
@@ -92,9 +93,12 @@ class CacheAccess:
         from cache.refresh_requests import request_refresh
 
         try:
-            await asyncio.to_thread(
-                request_refresh, self.path, cluster=cluster, kind=kind, namespace=None, reason=reason, clock=self._clock
-            )
+            async with asyncio.timeout(self._timeout_seconds):  # the thread waits on, and may still write it
+                await asyncio.to_thread(
+                    request_refresh, self.path, cluster=cluster, kind=kind, namespace=None, reason=reason, clock=self._clock
+                )
+        except TimeoutError:
+            return str(self._held_up())
         except CacheError as error:
             return str(error)
         return ""
