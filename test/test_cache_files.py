@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cache import connection as cache_connection
-from cache.cache_manager import CacheManager
+from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.connection import check_database_path
 from cache.freshness import FIELDS
@@ -32,6 +33,7 @@ from kinds.record import column
 from kinds.registry import KINDS
 
 PODS = KINDS["pods"]
+IDENTITY = ClusterIdentity(cluster=CLUSTER, uid="uid-of-kube-system")
 NOBODY = 65534
 PAGE = 4096
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -179,10 +181,34 @@ def test_damage_found_in_the_middle_of_the_work_moves_the_file_aside(
         file.seek((page - 1) * PAGE)
         file.write(b"\xa5" * PAGE)
     again = open_manager()
-    with pytest.raises(CacheCorrupt, match="open the database again"):
+    with pytest.raises(CacheCorrupt, match="a new one takes its place"):
         scan(again, "pods", [], version="2")
     assert again.moved_aside is not None
-    assert scan(open_manager(), "pods", pods(1)).total == 1
+    again.register_cluster(IDENTITY)
+    assert scan(again, "pods", pods(1)).total == 1
+
+
+def test_a_file_that_is_removed_while_the_scanner_runs_is_made_anew(manager: CacheManager, reader: CacheReader) -> None:
+    scan(manager, "pods", pods(3))
+    assert not manager.reopen_if_replaced()
+    manager.path.unlink()
+    assert manager.reopen_if_replaced()
+    manager.register_cluster(IDENTITY)
+    assert scan(manager, "pods", pods(2)).added == 2
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.total == 2
+    assert not manager.reopen_if_replaced()
+
+
+def test_a_folder_that_is_removed_while_the_scanner_runs_is_said(
+    tmp_path: Path, open_manager: Callable[..., CacheManager]
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    manager = CacheManager(folder / "cache.db", policy=TtlPolicy())
+    shutil.rmtree(folder)
+    with pytest.raises(CacheError, match="cannot be created"):
+        manager.reopen_if_replaced()
+    manager.close()
 
 
 def test_a_newer_schema_is_refused_by_everybody_and_left_alone(

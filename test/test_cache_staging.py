@@ -181,6 +181,24 @@ def test_a_first_fill_that_broke_off_is_completed_by_the_next_scan(
     assert reader.list(CLUSTER, ListQuery(PODS)).envelope.complete
 
 
+def test_what_a_broken_off_first_fill_redacted_by_older_rules_is_written_again(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
+    leaky = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "leaked"}) for i in range(3)))
+    with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS, redaction="v1") as staging:
+        broken.setattr(swap.Swap, "_note_success", break_off)
+        staging.add(leaky)
+        with pytest.raises(KeyboardInterrupt):
+            staging.finish(resource_version="1")
+    clean = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "‹redacted:a›"}) for i in range(3)))
+    scan(manager, "pods", clean, redaction="v2")
+    assert query(manager.path, "SELECT count(*) FROM pods WHERE annotations LIKE '%leaked%'") == [(0,)]
+
+
 def test_a_scan_of_one_namespace_leaves_the_others_alone(manager: CacheManager, reader: CacheReader) -> None:
     for namespace in ("a", "b"):
         page = staged("pods", *(api_object("pods", f"web-{i}", namespace) for i in range(3)))

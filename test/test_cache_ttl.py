@@ -11,7 +11,7 @@ import pytest
 
 from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
-from cache.freshness import Freshness
+from cache.freshness import Freshness, envelope
 from cache.ttl_manager import TtlPolicy, is_due
 from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
 from configuration.errors import NeverScanned
@@ -35,8 +35,10 @@ GRACE = TtlPolicy(dynamic_ttl=300, static_ttl=1800, stale_grace=1000, history_re
         (CHECKED, 1240, True),
         (replace(CHECKED, last_checked_at=None, last_full_at=None), 1000, True),
         (replace(CHECKED, last_full_at=None), 1000, True),
+        (CHECKED, 999, False),
+        (CHECKED, 900, True),
     ],
-    ids=["never looked at", "before 0.8", "at 0.8", "only failed", "unfinished first fill"],
+    ids=["never looked at", "before 0.8", "at 0.8", "only failed", "unfinished first fill", "a second ahead", "clock set back"],
 )
 def test_a_kind_is_due_at_four_fifths_of_its_ttl(freshness: Freshness | None, now: int, due: bool) -> None:
     assert is_due(freshness, now) is due
@@ -66,6 +68,11 @@ def test_each_class_has_its_ttl() -> None:
 
 def test_freshness_ends_exactly_with_the_ttl() -> None:
     assert (CHECKED.is_fresh(1299), CHECKED.is_fresh(1300)) == (True, False)
+
+
+def test_after_the_clock_was_set_back_nothing_counts_as_fresh() -> None:
+    assert not CHECKED.is_fresh(1000 - 3600)
+    assert "clock was set back" in envelope(CHECKED, 1000 - 3600, total=1, shown=1, more=False).note
 
 
 def test_cleanup_purges_a_kind_that_is_no_longer_scanned_and_it_counts_as_never_scanned(

@@ -240,6 +240,17 @@ async def test_malformed_objects_are_counted_named_and_set_aside(
     assert freshness.malformed == 1
 
 
+async def test_a_stored_object_that_cannot_be_read_any_more_is_not_taken_to_be_deleted(
+    scanner: ClusterScanner, tools: ScriptedTools, manager: CacheManager
+) -> None:
+    await scanner.scan(CLUSTER, PODS)
+    tools.objects[CLUSTER, "pods"][3]["status"]["containerStatuses"] = "nonsense"
+    tools.objects[CLUSTER, "pods"][3]["metadata"]["resourceVersion"] = "77"
+    report = await scanner.scan(CLUSTER, PODS)
+    assert (report.objects, report.malformed, report.removed) == (25, 1, 0)
+    assert len(stored(manager)) == 25
+
+
 async def test_other_redaction_rules_write_every_row_again(
     scanner: ClusterScanner, tools: ScriptedTools, manager: CacheManager
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
@@ -17,6 +19,7 @@ from cache_fixtures import CLUSTER, Clock
 from configuration.errors import NotPermitted, ToolError, Unreachable
 from kinds.registry import KINDS
 from scan_fixtures import Failing, ScriptedTools, pod, query
+from scanner.clock_watch import run_jobs_when_the_clock_is_set
 from scanner.cluster_scanner import ClusterScanner
 from scanner.daemon import tick_seconds
 from scanner.fair_slots import FairSlots
@@ -341,6 +344,46 @@ async def test_a_refresh_request_is_served_though_nothing_is_due(
     assert scanned(tools) == []
 
 
+async def test_a_request_before_the_first_round_waits_for_it(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
+    coordinator = make()
+    await ticked(coordinator, clock)
+    path = coordinator._cache.path
+    await coordinator.stop()
+    scanned(tools)
+    request_refresh(path, cluster=CLUSTER, kind="services", clock=clock)
+    restarted = make()
+    restarted.serve_requests()
+    await restarted.settle()
+    await ticked(restarted, clock)
+    assert scanned(tools) == []
+    restarted.serve_requests()
+    await restarted.settle()
+    assert scanned(tools) == ["services"]
+
+
+async def test_what_is_asked_for_while_it_is_being_listed_is_listed_again(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_context: str, kind: str, _token: str) -> None:
+        if kind == "services":
+            started.set()
+            await go_on.wait()
+
+    tools.before_page = hold
+    coordinator = make()
+    coordinator.tick(clock.now)
+    await started.wait()
+    request_refresh(coordinator._cache.path, cluster=CLUSTER, kind="services", clock=clock)
+    coordinator.serve_requests()
+    await eventually(lambda: query(coordinator._cache.path, "SELECT count(*) FROM refresh_requests WHERE served_at") == [(1,)])
+    await eventually(lambda: "requests" not in coordinator._background)
+    go_on.set()
+    await coordinator.settle()
+    assert scanned(tools) == ["pods", "services", "services"]
+
+
 async def test_old_history_is_cleaned_up_on_its_own_interval(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:
     coordinator = make(policy=TtlPolicy(history_retention=1000), cleanup_interval=600)
     await ticked(coordinator, clock)
@@ -394,3 +437,46 @@ async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  the database sets no asyncio.Event
             await asyncio.sleep(0.01)
+
+
+async def test_a_clock_that_is_set_back_stops_neither_scans_nor_retries(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    failing = Failing(Unreachable("refused"), lambda _c, kind, _t: kind == "services")
+    tools.before_page = failing
+    coordinator = make()
+    await ticked(coordinator, clock)
+    scanned(tools)
+    failing.on = False
+    clock.now -= 3600
+    await ticked(coordinator, clock)
+    assert scanned(tools) == ["pods", "services"]
+    await ticked(coordinator, clock)
+    assert scanned(tools) == []
+
+
+async def test_jobs_run_at_once_after_the_clock_was_set_back() -> None:
+    wall = Clock()
+    ran = asyncio.Event()
+
+    async def job() -> None:
+        ran.set()
+
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler.start()
+    scheduler.add_job(job, "interval", seconds=60, next_run_time=datetime.now(UTC) + timedelta(hours=1))
+    looks: list[float] = []
+
+    def steady() -> float:
+        looks.append(0.0)
+        return 0.0
+
+    watching = asyncio.create_task(run_jobs_when_the_clock_is_set(scheduler, wall=wall, steady=steady, look_seconds=0.01))
+    try:
+        await eventually(lambda: len(looks) > 3)
+        assert not ran.is_set(), "a clock that runs evenly changes nothing"
+        wall.now -= 3600
+        await asyncio.wait_for(ran.wait(), 10)
+    finally:
+        watching.cancel()
+        scheduler.shutdown(wait=False)

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,29 @@ def scan_lines(log: str) -> list[str]:
     """`CLUSTER KIND: N objects (…)`"""
     found = re.findall(r"scan_coordinator: (\S+ \w+: \d+ objects .*)", log)
     return found if len(found) >= len(KINDS) else []
+
+
+def test_a_database_that_is_removed_while_it_runs_is_filled_anew(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig, CACHE_DYNAMIC_TTL="4", CACHE_STATIC_TTL="4")
+    process = scanner.start()
+    filled(scanner)
+    for part in scanner.folder.glob("cache.db*"):
+        part.unlink()
+    filled(scanner)
+    assert stop(process) < 5
+    assert process.returncode == 0
+
+
+def test_a_stop_signal_while_the_database_is_locked_ends_it_within_5_seconds(
+    control_plane: Any, scanner_process: MakeScanner
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig, CACHE_DYNAMIC_TTL="4", CACHE_STATIC_TTL="4")
+    process = scanner.start()
+    filled(scanner)
+    with closing(sqlite3.connect(scanner.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        wait_for(lambda: seconds_since_check(scanner) > 5, "scans that wait for the lock")
+        assert stop(process) < 5
+    assert process.returncode == 0
+    assert query(scanner.database, "PRAGMA integrity_check") == [("ok",)]
+    assert "Traceback" not in scanner.log.read_text()

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.cleanup import CleanupReport, clean_up, forget_cluster, remove_unowned_rows
-from cache.connection import check_database_path, connect_writer, create_file, database_errors, immediate
+from cache.connection import check_database_path, connect_writer, create_file, database_errors, explain, immediate
 from cache.engine import open_engine, transaction
 from cache.freshness import WHOLE_CLUSTER, Freshness, combine
 from cache.freshness_rows import read_freshness
@@ -79,6 +79,7 @@ class CacheManager:
         self._kinds = dict(kinds)
         self._started_at = clock()
         self._write_lock = threading.RLock()
+        self._file: tuple[int, int] | None = None
         check_database_path(path, create_parent=False)
         try:
             self._prepare()
@@ -214,9 +215,13 @@ class CacheManager:
     def take_refresh_requests(self) -> list[RefreshRequest]:
         """All waiting requests, oldest first; they are marked as served."""
         model = RefreshRequestModel
-        waiting = select(model.id, model.cluster, model.kind, model.namespace, model.reason, model.requested_at)
+        fields = (model.id, model.cluster, model.kind, model.namespace, model.reason, model.requested_at)
+        waiting = select(*fields).where(model.served_at.is_(None)).order_by(model.id)
+        with self._errors(), transaction(self._reading, self.path) as connection:
+            if connection.execute(waiting.limit(1)).first() is None:
+                return []  # as nearly always, and then nobody is kept from writing
         with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
-            rows = connection.execute(waiting.where(model.served_at.is_(None)).order_by(model.id)).all()
+            rows = connection.execute(waiting).all()
             ids = [row.id for row in rows]
             connection.execute(update(model).where(model.id.in_(ids)).values(served_at=int(self._clock())))
         return [RefreshRequest(*row) for row in rows]
@@ -238,8 +243,26 @@ class CacheManager:
 
     # --- opening, and what can go wrong with the file
 
+    def reopen_if_replaced(self) -> bool:
+        """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one."""
+        with self._errors(), self._write_lock:
+            if self._file == _identity(self.path):
+                return False
+            logger.warning("database %s was removed or replaced; what is missing in it is scanned anew", self.path)
+            self._reopen()
+            return True
+
+    def _reopen(self) -> None:
+        """Let go of the connections to the file that was there before."""
+        self._engine.dispose()
+        self._prepare()
+
     def _prepare(self) -> None:
-        create_file(self.path)
+        try:
+            create_file(self.path)
+        except OSError as error:
+            raise CacheError(f"database {self.path} cannot be created ({error.strerror}); check its folder") from None
+        self._file = _identity(self.path)
         with database_errors(self.path), closing(connect_writer(self.path)) as connection:
             migrate(connection, self.path)
             for name in ensure_kind_tables(connection, self._kinds.values()):
@@ -275,7 +298,7 @@ class CacheManager:
             ttl_seconds=self._policy.ttl_seconds(kind),
             generation=None if row is None else row.generation,
             first_fill=row is None or row.last_full_at is None,
-            rewrite=row is not None and row.last_full_at is not None and row.redaction != redaction,
+            rewrite=row is not None and row.last_checked_at is not None and row.redaction != redaction,
         )
 
     @contextmanager
@@ -293,7 +316,7 @@ class CacheManager:
             aside = self._move_aside_if_damaged()
             if aside is None:
                 raise
-            raise CacheCorrupt(f"{error} It is now at {aside}; open the database again.") from error
+            raise CacheCorrupt(f"{error}; it is now at {aside}, and a new one takes its place") from error
 
     def _move_aside_if_damaged(self) -> Path | None:
         """Whether the file itself is damaged, and not a TEMP table or a connection: then it makes room for a new one."""
@@ -301,9 +324,13 @@ class CacheManager:
             try:
                 with closing(connect_writer(self.path)) as connection:
                     sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            except sqlite3.DatabaseError:
-                sound = False
-            return None if sound else self._move_aside()
+            except sqlite3.DatabaseError as error:
+                sound = not isinstance(explain(self.path, error), CacheCorrupt)
+            if sound:
+                return None
+            aside = self._move_aside()
+            self._reopen()
+            return aside
 
     def _move_aside(self) -> Path:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
@@ -315,6 +342,15 @@ class CacheManager:
         self.moved_aside = aside
         logger.error("database %s is damaged; it was moved to %s, and a new one is filled by the next scan", self.path, aside)
         return aside
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _unused(path: Path) -> Path:

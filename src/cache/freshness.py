@@ -9,6 +9,8 @@ from configuration.errors import NeverScanned, NotPermitted
 from kinds.envelope import Envelope
 
 WHOLE_CLUSTER = ""
+CLOCK_SLACK_SECONDS = 5
+"""A check that lies further in the future than this was made before the machine's clock was set back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,13 @@ class Freshness:
     def age_seconds(self, now: float) -> int | None:
         return None if self.last_checked_at is None else max(0, int(now) - self.last_checked_at)
 
+    def is_ahead(self, now: float) -> bool:
+        """Whether the clock was set back since the last check: then nobody knows how old the rows are."""
+        return self.last_checked_at is not None and self.last_checked_at > now + CLOCK_SLACK_SECONDS
+
     def is_fresh(self, now: float) -> bool:
-        return self.last_full_at is not None and self.expires_at is not None and now < self.expires_at
+        checked = self.last_full_at is not None and self.expires_at is not None and now < self.expires_at
+        return checked and not self.is_ahead(now)
 
 
 FIELDS = tuple(field.name for field in fields(Freshness))
@@ -124,4 +131,6 @@ def _note(freshness: Freshness, now: float) -> str:
         return f"stale: the scanner's credentials may no longer list {freshness.kind}"
     if freshness.last_error:
         return f"stale: the last scan failed: {freshness.last_error[:200]}"
+    if freshness.is_ahead(now):
+        return "stale: this machine's clock was set back since the last scan"
     return "stale: no scan within the TTL; is the scanner running?"

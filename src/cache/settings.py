@@ -32,9 +32,7 @@ class CacheSettings(ProcessSettings):
     cache_dynamic_ttl: int = Field(300, gt=0, le=_YEAR, description="seconds until a dynamic kind is stale")
     cache_cleanup_interval: int = Field(300, gt=0, le=_YEAR, description="seconds between two cleanups by the daemon")
     cache_stale_grace: int = Field(86_400, gt=0, le=_YEAR, description="seconds that stale rows are kept, past their TTL")
-    cache_history_retention: int = Field(
-        604_800, gt=0, le=_YEAR, description="seconds that changes and deleted objects are kept"
-    )
+    cache_history_retention: int = Field(604_800, gt=0, le=_YEAR, description="seconds that changes and deleted objects are kept")
 
     @field_validator("cache_db_url")
     @classmethod

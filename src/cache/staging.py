@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -97,6 +97,21 @@ class Staging:
             iterator = iter(records)
             while page := list(islice(iterator, self._batch_size)):
                 self._add_page({staged.record.uid: staged for staged in page})
+
+    def keep(self, uids: Sequence[str]) -> None:
+        """These objects exist but could not be read: what is stored of them stays, they are not taken to be deleted.
+
+        Not so when it was redacted by other rules: then nothing of it is kept.
+        """
+        if not uids or self._scope.rewrite:
+            return
+        with self._errors():
+            self._connection.execute(
+                f"INSERT OR IGNORE INTO {STAGED} (uid, sort_key, name, resource_version, state) "
+                f"SELECT uid, sort_key, name, resource_version, ? FROM main.{quoted(self._kind.name)} "
+                "WHERE cluster = ? AND uid IN (SELECT value FROM json_each(?))",
+                (State.SAME, self._scope.cluster, _json(uids)),
+            )
 
     def finish(
         self, *, resource_version: str, malformed: int = 0, duration_ms: int | None = None, strategy: str = "list"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,9 +29,6 @@ class TtlPolicy:
     def expires_at(self, kind: Kind, checked_at: int) -> int:
         return checked_at + self.ttl_seconds(kind)
 
-    def is_due(self, freshness: Freshness | None, now: float, fraction: float = DUE_FRACTION) -> bool:
-        return is_due(freshness, now, fraction)
-
     def may_purge(self, freshness: Freshness, now: float, *, reachable_at: int | None, started_at: float) -> bool:
         """Whether rows may be removed because of their age.
 
@@ -50,8 +48,12 @@ def freshness_class(kind: Kind) -> FreshnessClass:
     return "dynamic" if kind.dynamic else "static"
 
 
-def is_due(freshness: Freshness | None, now: float, fraction: float = DUE_FRACTION) -> bool:
-    """Whether a (cluster, kind) has to be looked at again: never looked at, unfinished, or at `fraction` of its TTL."""
-    if freshness is None or freshness.last_checked_at is None or freshness.last_full_at is None:
+def is_due(freshness: Freshness | None, now: float, interval: float = math.inf) -> bool:
+    """Whether a (cluster, kind) has to be listed now.
+
+    So it is when it never was as a whole, at 0.8 of the shorter of its TTL and `interval` (seconds), and when the clock was
+    set back since.
+    """
+    if freshness is None or freshness.last_checked_at is None or freshness.last_full_at is None or freshness.is_ahead(now):
         return True
-    return now >= freshness.last_checked_at + fraction * freshness.ttl_seconds
+    return now >= freshness.last_checked_at + DUE_FRACTION * min(interval, freshness.ttl_seconds)

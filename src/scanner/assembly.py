@@ -59,7 +59,7 @@ async def assembled(
         scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
 
         async def current_contexts() -> Sequence[str]:
-            return await chosen_contexts(loader, settings.k8s_contexts)
+            return await chosen_contexts(loader, settings.k8s_contexts, skip_unknown=True)
 
         coordinator = ScanCoordinator(
             scanner,

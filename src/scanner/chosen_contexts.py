@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from configuration.errors import ConfigurationError, ToolError
 from mcp_tools.settings import ALL_CONTEXTS, context_names
 from mcp_tools.tool_loader import ToolLoader
 
+log = logging.getLogger(__name__)
 
-async def chosen_contexts(loader: ToolLoader, k8s_contexts: str) -> tuple[str, ...]:
+
+async def chosen_contexts(loader: ToolLoader, k8s_contexts: str, *, skip_unknown: bool = False) -> tuple[str, ...]:
     """The contexts to scan: the current one, those named, or all (`*`), in the kubeconfig's order.
 
-    Raises ConfigurationError with the names that exist.
+    Raises ConfigurationError with the names that exist. `skip_unknown`: only when none of those named exists, for a
+    kubeconfig that lost one while a daemon works on the others.
     """
     answer = (await loader.call("k8s_list_contexts", {})).structured
     if answer is None:
@@ -28,5 +33,8 @@ async def chosen_contexts(loader: ToolLoader, k8s_contexts: str) -> tuple[str, .
         return current
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigurationError(f"context {', '.join(map(repr, unknown))} does not exist; known: {', '.join(known)}")
-    return names
+        problem = f"context {', '.join(map(repr, unknown))} does not exist; known: {', '.join(known)}"
+        if not skip_unknown or len(unknown) == len(names):
+            raise ConfigurationError(problem)
+        log.warning("%s", problem)
+    return tuple(name for name in names if name in known)

@@ -27,11 +27,24 @@ async def cluster_identity(loader: ToolLoader, context: str, *, timeout_seconds:
 
 
 async def refuse_bad_credentials(loader: ToolLoader, contexts: Sequence[str]) -> None:
-    """Raise ConfigurationError when not one of the clusters accepts the credentials; other troubles are for the scan."""
-    answers = await asyncio.gather(*(_refusal(loader, context) for context in contexts))
-    refusals = [str(answer) for answer in answers if answer is not None]
-    if refusals and len(refusals) == len(contexts):
-        raise ConfigurationError("; ".join(refusals))
+    """Raise ConfigurationError when not one of the clusters accepts the credentials; other troubles are for the scan.
+
+    The first cluster that gives another answer settles it: nobody waits here for one that hangs.
+    """
+    asking = [asyncio.create_task(_refusal(loader, context)) for context in contexts]
+    refusals = []
+    try:
+        for answer in asyncio.as_completed(asking):
+            refusal = await answer
+            if refusal is None:
+                return
+            refusals.append(str(refusal))
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    if refusals:
+        raise ConfigurationError("; ".join(sorted(refusals)))
 
 
 async def _refusal(loader: ToolLoader, context: str) -> Unauthorized | None:

@@ -13,6 +13,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from configuration.errors import K8sMcpError
 from kinds.registry import KINDS
 from scanner.assembly import ScannerParts
+from scanner.clock_watch import run_jobs_when_the_clock_is_set
 from scanner.scanner_process import scanner_process
 from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
@@ -46,17 +47,17 @@ def tick_seconds(settings: ScannerSettings) -> float:
 
 
 async def _run(settings: ScannerSettings) -> None:
-    with stopped_by_signals():
+    with stopped_by_signals(exit_code=0):
         async with scanner_process(settings, KINDS, environment=os.environ) as parts:
             log.info("scanning %s into %s", ", ".join(parts.contexts), settings.cache_db_path)
             scheduler = _scheduler(parts)
             scheduler.start()
             try:
-                await asyncio.Event().wait()
+                await run_jobs_when_the_clock_is_set(scheduler)
             finally:
                 scheduler.shutdown(wait=False)
                 await parts.coordinator.stop()
-                await asyncio.to_thread(parts.cache.record_scanner, stopped=True)
+                await _heartbeat(parts, stopped=True)
 
 
 def _scheduler(parts: ScannerParts) -> AsyncIOScheduler:
@@ -65,9 +66,9 @@ def _scheduler(parts: ScannerParts) -> AsyncIOScheduler:
     async def tick() -> None:
         parts.coordinator.tick(time.time())
         try:
-            await asyncio.to_thread(parts.cache.record_scanner)
-        except K8sMcpError as error:
-            log.warning("the heartbeat cannot be written: %s", error)
+            await _heartbeat(parts)
+        except asyncio.CancelledError:  # stopped in between: APScheduler would print a traceback
+            return
 
     async def serve_requests() -> None:
         parts.coordinator.serve_requests()
@@ -75,3 +76,10 @@ def _scheduler(parts: ScannerParts) -> AsyncIOScheduler:
     scheduler.add_job(tick, "interval", seconds=tick_seconds(parts.settings), next_run_time=datetime.now(UTC))
     scheduler.add_job(serve_requests, "interval", seconds=REQUEST_POLL_SECONDS)
     return scheduler
+
+
+async def _heartbeat(parts: ScannerParts, *, stopped: bool = False) -> None:
+    try:
+        await asyncio.to_thread(parts.cache.record_scanner, stopped=stopped)
+    except K8sMcpError as error:
+        log.warning("the heartbeat cannot be written: %s", error)

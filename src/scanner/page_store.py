@@ -60,6 +60,7 @@ class PageStore:
     def _parse_and_add(self, objects: Sequence[msgspec.Raw]) -> ParsedPage:
         page = parse_objects(objects, self._kind)
         self._entered().add(page.staged)
+        self._entered().keep([one.uid for one in page.malformed if one.uid])
         return page
 
     def _entered(self) -> Staging:

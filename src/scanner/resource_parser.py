@@ -45,10 +45,11 @@ class PageEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An object that was set aside: its name when it could be read, and why."""
+    """An object that was set aside: its name and uid when they could be read, and why."""
 
     name: str
     reason: str
+    uid: str = ""
 
     def __str__(self) -> str:
         return f"{self.name or '(no name)'}: {self.reason}"
@@ -94,10 +95,10 @@ def _read_one(raw: msgspec.Raw, kind: Kind, check: StorableCheck, staged: list[S
         record = kind.read(obj)
         complaint = check.complaint(record)
     except _UNREADABLE as error:
-        malformed.append(Malformed(_name_of(obj), _reason(error)))
+        malformed.append(Malformed(_name_of(obj), _reason(error), _uid_of(obj)))
         return
     if complaint:
-        malformed.append(Malformed(_name_of(obj), complaint))
+        malformed.append(Malformed(_name_of(obj), complaint, _uid_of(obj)))
     else:
         staged.append(Staged(record, bytes(raw)))
 
@@ -109,6 +110,12 @@ def _name_of(obj: object) -> str:
         return ""
     parts = [metadata.get("namespace"), metadata.get("name")]
     return "/".join(part[:253] for part in parts if isinstance(part, str))
+
+
+def _uid_of(obj: object) -> str:
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    uid = metadata.get("uid") if isinstance(metadata, dict) else None
+    return uid if isinstance(uid, str) else ""
 
 
 def _reason(error: Exception) -> str:

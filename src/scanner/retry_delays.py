@@ -26,9 +26,9 @@ class RetryDelays:
         self._states: dict[Hashable, _State] = {}
 
     def may_try(self, key: Hashable, now: float) -> bool:
-        """True unless the key failed too recently."""
+        """True unless the key failed too recently. No delay is longer than the longest: then the clock was set back."""
         state = self._states.get(key)
-        return state is None or now >= state.not_before
+        return state is None or not now < state.not_before <= now + NOT_PERMITTED_SECONDS
 
     def failed(self, key: Hashable, now: float, *, permitted: bool = True) -> None:
         """Put the next try off; `permitted` False when the API server said 403."""

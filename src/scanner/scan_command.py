@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
+from configuration.command_line import INTERRUPTED
 from configuration.errors import ConfigurationError
 from kinds.kind import Kind
 from kinds.registry import KINDS, find_kind
@@ -48,7 +49,7 @@ def scan(settings: ScannerSettings, kinds: Sequence[Kind], *, asked_by_name: boo
 
 
 async def _scan(settings: ScannerSettings, kinds: Sequence[Kind]) -> ScanReport:
-    with stopped_by_signals():
+    with stopped_by_signals(INTERRUPTED):
         async with scanner_process(settings, KINDS, environment=os.environ, check_credentials=True) as parts:
             parts.cache.record_scanner(mode="scan")
             with scan_progress(len(parts.contexts) * len(kinds)) as progress:

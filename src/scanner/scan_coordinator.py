@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cache.cache_manager import CacheManager
 from cache.freshness import Freshness, combine
-from cache.ttl_manager import DUE_FRACTION
+from cache.ttl_manager import is_due
 from configuration.command_line import one_line
 from configuration.errors import K8sMcpError, NotPermitted, Unreachable
 from kinds.kind import Kind
@@ -35,10 +35,7 @@ class Schedule:
 
     def is_due(self, kind: Kind, freshness: Freshness | None, now: float) -> bool:
         """Whether the kind has to be listed now; a kind that was never listed as a whole always has."""
-        if freshness is None or freshness.last_checked_at is None or freshness.last_full_at is None:
-            return True
-        interval = self.dynamic_interval if kind.dynamic else self.static_interval
-        return now >= freshness.last_checked_at + DUE_FRACTION * min(interval, freshness.ttl_seconds)
+        return is_due(freshness, now, self.dynamic_interval if kind.dynamic else self.static_interval)
 
 
 class ScanCoordinator:
@@ -74,6 +71,8 @@ class ScanCoordinator:
         """Called after each scan, successful or not."""
         self._clusters: Sequence[str] = ()
         self._running: dict[Target, asyncio.Task[None]] = {}
+        self._again: set[Target] = set()
+        """Asked for while being scanned: the list under way may be older than what was asked for."""
         self._visits: set[asyncio.Task[None]] = set()
         self._background: dict[str, asyncio.Task[None]] = {}
         self._cleaned_at: float | None = None
@@ -81,7 +80,7 @@ class ScanCoordinator:
     def tick(self, now: float) -> None:
         """Start what is due, and return at once. A round that is still under way is not started again."""
         self._in_background("round", lambda: self._round(now))
-        if self._cleaned_at is None:
+        if self._cleaned_at is None or now < self._cleaned_at:  # or the clock was set back
             self._cleaned_at = now  # not before a first round had the chance to reach the clusters
         elif now >= self._cleaned_at + self._schedule.cleanup_interval:
             self._cleaned_at = now
@@ -119,6 +118,7 @@ class ScanCoordinator:
         return ScanReport(tuple(reports), time.monotonic() - started)
 
     async def _round(self, now: float) -> None:
+        await asyncio.to_thread(self._cache.reopen_if_replaced)
         self._clusters = await self._contexts()
         self._slots.share_between(len(self._clusters))
         known = _by_target(await asyncio.to_thread(self._freshness))
@@ -132,10 +132,14 @@ class ScanCoordinator:
             self._dispatch(cluster, due)
 
     async def _serve_requests(self) -> None:
+        if not self._clusters:
+            return  # before the first round nobody knows which requests are ours: they wait
         wanted: dict[str, list[Kind]] = {}
         for request in await asyncio.to_thread(self._cache.take_refresh_requests):
             if request.cluster in self._clusters and request.kind in self._kinds:
                 log.info("%s %s: refresh asked for: %s", request.cluster, request.kind, request.reason)
+                if (request.cluster, request.kind) in self._running:
+                    self._again.add((request.cluster, request.kind))
                 wanted.setdefault(request.cluster, []).append(self._kinds[request.kind])
         for cluster, kinds in wanted.items():
             self._dispatch(cluster, kinds)
@@ -165,6 +169,7 @@ class ScanCoordinator:
             for kind in kinds:  # those that the visit did not get to; the others may belong to a later visit already
                 if self._running.get((cluster, kind.name)) is visit:
                     del self._running[cluster, kind.name]
+                    self._again.discard((cluster, kind.name))
 
     async def _visit(self, cluster: str, kinds: Sequence[Kind], on_progress: OnProgress | None) -> list[KindReport]:
         """Ask the cluster who it is, then scan; one that does not answer costs one try, not one for each kind."""
@@ -182,6 +187,9 @@ class ScanCoordinator:
         finally:
             self._running.pop((cluster, kind.name), None)
         self._tell(report)
+        if (cluster, kind.name) in self._again:
+            self._again.discard((cluster, kind.name))
+            self._dispatch(cluster, [kind])
         return report
 
     async def _scan_in_slot(

@@ -1,16 +1,26 @@
-"""SIGTERM and SIGINT end a scanner by cancelling its main task: everything it holds is then left in order."""
+"""SIGTERM and SIGINT end a scanner by cancelling its main task: everything it holds is then left in order.
+
+What does not end within a few seconds is left as kill -9 would leave it: a thread that waits for a locked database.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+ORDERLY_STOP_SECONDS = 4.0
+
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Cancel the current task when a stop signal arrives; it ends as KeyboardInterrupt (exit code 130) outside.
+def stopped_by_signals(exit_code: int) -> Iterator[None]:
+    """Cancel the current task when a stop signal arrives; it ends as KeyboardInterrupt outside.
+
+    A process that still runs ORDERLY_STOP_SECONDS later is ended with `exit_code`; the database stands that at any instant.
 
     A second signal kills the process at once, as it would have without this.
     """
@@ -22,6 +32,7 @@ def stopped_by_signals() -> Iterator[None]:
 
     def stop(number: int) -> None:
         received.append(number)
+        _end_later(exit_code)
         loop.remove_signal_handler(number)
         task.cancel()
 
@@ -37,3 +48,13 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _end_later(exit_code: int) -> None:
+    def end() -> None:
+        print("stopped while something still waited, most likely for a locked database; nothing was lost", file=sys.stderr)
+        os._exit(exit_code)
+
+    timer = threading.Timer(ORDERLY_STOP_SECONDS, end)
+    timer.daemon = True
+    timer.start()
