@@ -1,7 +1,6 @@
-#!/usr/bin/env -S uv run --no-sync python
 """How fast the cache stores and reads: a synthetic kind of 10,000 pods, without a cluster or a server.
 
-    script/bench-cache [PODS]
+    uv run python script/benchmark/cache_store.py [PODS]
 
 Prints wall and CPU seconds; wall time on a busy machine says little.
 """
