@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "test")]
 from cached_reads import cached_read_figures  # noqa: E402
 from figures import markdown  # noqa: E402
 from scan_figures import scan_figures  # noqa: E402
+from size_figures import size_figures  # noqa: E402
 from startup_figures import startup_figures  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -36,6 +37,7 @@ def main() -> int:
             scan_figures(control_plane, environment, database, pods=arguments.pods, runs=arguments.runs),
             cached_read_figures(control_plane, environment, database, pods=arguments.pods),
             startup_figures(environment, runs=max(3, arguments.runs)),
+            size_figures(),
         ]
     text = markdown(sections, arguments.pods)
     print(text)

@@ -16,7 +16,7 @@ class AgentSettings(McpSettings, CacheSettings):
     paths: ClassVar[frozenset[str]] = McpSettings.paths | CacheSettings.paths
 
     llm_provider: str = Field(
-        "openrouter", min_length=1, description="litellm provider: openrouter, openai, anthropic, gemini, ollama …"
+        "openrouter", min_length=1, description="provider, as litellm names it: openrouter, openai, anthropic, gemini, ollama …"
     )
     llm_model: str = Field("google/gemini-2.0-flash-exp", min_length=1, description="model name as the provider spells it")
     llm_api_key: SecretStr = Field(

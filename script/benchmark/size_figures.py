@@ -1,0 +1,51 @@
+"""Memory of a full scan against the size of the cluster: the simulated API serves more pods than fit a test machine for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from figures import Section
+from measured_process import measure
+
+SCANNER = "from scanner.cli import app; app(prog_name='scanner')"
+SIZES = (10_000, 30_000)
+GROWTH = 1.1
+MEGABYTE = 1_000_000
+
+
+def size_figures() -> Section:
+    section = Section(
+        "Memory does not follow the size of the cluster",
+        "A full scan of the simulated cluster (`python -m demo --pods N`), each into an empty database.",
+    )
+    peaks = {}
+    for pods in SIZES:
+        peaks[pods] = _peak(pods)
+        section.add(f"peak memory of a scan of {pods:,} pods, scanner and MCP server", f"{peaks[pods] / MEGABYTE:.0f} MB")
+    ratio = peaks[SIZES[-1]] / peaks[SIZES[0]]
+    section.add(f"{SIZES[-1]:,} pods / {SIZES[0]:,} pods", f"{ratio:.2f}", f"≤ {GROWTH}", ratio <= GROWTH)
+    return section
+
+
+def _peak(pods: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        kubeconfig = Path(folder) / "kubeconfig"
+        command = [sys.executable, "-m", "demo", "--kubeconfig", str(kubeconfig), "--pods", str(pods), "--speed", "0"]
+        demo = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert demo.stdout is not None
+            demo.stdout.readline()
+            environment = os.environ | {
+                "KUBECONFIG": str(kubeconfig),
+                "CACHE_DB_PATH": f"{folder}/cache.db",
+                "REDACTION_KEY_FILE": f"{folder}/key",
+            }
+            done = measure([sys.executable, "-c", SCANNER, "scan", "-o", "json"], environment)
+            assert done.exit_code == 0, done.stderr
+        finally:
+            demo.communicate()  # closing its stdin ends it
+    return done.peak_bytes
