@@ -249,6 +249,15 @@ async def test_a_kind_that_fails_costs_only_itself_and_is_recorded(
     assert not rows["pods"].scanned
 
 
+async def test_escape_sequences_in_an_answer_of_the_api_server_are_not_recorded(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    tools.before_page = Failing(ToolError("denied by \x1b[2J\x1b]0;owned\x07 a\r\nwebhook\u202e \x9b31m"))
+    coordinator = make()
+    await ticked(coordinator, clock)
+    assert {row.last_error for row in coordinator._freshness()} == {"denied by [2J]0;owned a webhook 31m"}
+
+
 async def test_a_defect_of_ours_costs_only_its_kind(
     make: MakeCoordinator, tools: ScriptedTools, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

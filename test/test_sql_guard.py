@@ -74,6 +74,7 @@ def test_a_select_answers_with_columns_rows_and_the_freshness_of_every_table(que
         ("SELECT datetime(created_at, 'unixepoch') FROM services", [("2026-01-02 03:04:05",)]),
         ("SELECT replace('aXbX', 'X', '--'), instr('hello', 'll'), instr('a', NULL)", [("a--b--", 3, None)]),
         ("SELECT name FROM clusters", [(CLUSTER,)]),
+        ("SELECT ceil(1.2), floor(1.8), mod(7, 4), pow(2, 3), sqrt(9)", [(2.0, 1.0, 3.0, 8.0, 3.0)]),
         ("SELECT kind, item_count FROM cache_metadata ORDER BY 1", [("pods", 9), ("services", 1)]),
         ("SELECT rank() OVER (ORDER BY name) FROM services", [(1,)]),
     ],

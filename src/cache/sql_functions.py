@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 
-_SCALAR = """abs coalesce concat date datetime glob iif ifnull instr julianday length like lower ltrim max min nullif quote
-replace round rtrim sign strftime substr substring time trim typeof unicode unixepoch upper likely unlikely"""
+_SCALAR = """abs coalesce concat concat_ws date datetime glob iif ifnull instr julianday length like lower ltrim max min nullif
+quote replace round rtrim sign strftime substr substring time trim typeof unicode unixepoch upper likely unlikely"""
+_MATH = "ceil ceiling floor mod pow power sqrt"
 _AGGREGATE = "avg count group_concat max min string_agg sum total"
 _WINDOW = "cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number"
 _JSON = """json json_array json_array_length json_each json_extract json_group_array json_group_object json_object
 json_tree json_type json_valid -> ->>"""
 _TIME = "current_date current_time current_timestamp"
 
-ALLOWED = frozenset(" ".join((_SCALAR, _AGGREGATE, _WINDOW, _JSON, _TIME)).split())
+ALLOWED = frozenset(" ".join((_SCALAR, _MATH, _AGGREGATE, _WINDOW, _JSON, _TIME)).split())
 TABLE_VALUED = frozenset({"json_each", "json_tree"})
 
 

@@ -47,8 +47,12 @@ def _is_usage_error(error: Exception) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message without line breaks, for a log line or a terminal."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message for a log line or a terminal: without line breaks, and without what would steer the terminal.
+
+    It may quote an API server or a webhook, whose text is data.
+    """
+    text = " ".join(str(error).split())
+    return "".join(char for char in text if char.isprintable()) or type(error).__name__
 
 
 def application(help_text: str, *, no_args_is_help: bool = False) -> typer.Typer:

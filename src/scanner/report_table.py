@@ -21,9 +21,12 @@ def print_report(report: ScanReport) -> None:
         table.add_column(name, overflow="fold")
     for name in ("OBJECTS", "ADDED", "CHANGED", "REMOVED", "MALFORMED", "PAGES", "SECONDS"):
         table.add_column(name, justify="right")
-    table.add_column("ERROR", overflow="fold")
+    columns = len(table.columns)
+    if any(row.outcome != "scanned" for row in report.kinds):
+        table.add_column("ERROR", overflow="fold")
+        columns += 1
     for row in report.kinds:
-        table.add_row(*_cells(row), style="red" if row.outcome == "failed" else None)
+        table.add_row(*_cells(row)[:columns], style="red" if row.outcome == "failed" else None)
     console = Console(width=None if is_terminal else PIPED_WIDTH, highlight=False, markup=False)
     console.print(table)
     console.print(_total(report))
