@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from agent.agent_events import AgentEvent, ApprovalAnswered, ApprovalAsked, Notice
-from agent.approvals import ApprovalRequest, Decision, PolicyApprover, RefusingApprover
+from agent.approval_request import ApprovalRequest
+from agent.approvals import Decision, PolicyApprover, RefusingApprover
 from agent.cache_first_gateway import CacheFirstGateway
 from agent.operations import ChangeDeclined, Operations
 from agent_fixtures import OpenAgent, OpenGateway, request_arrived

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent.approvals import ApprovalRequest, ObjectRef, PolicyApprover, RefusingApprover, TerminalApprover
+from agent.approval_policy import narrowest
+from agent.approval_request import ApprovalRequest, ObjectRef
+from agent.approvals import PolicyApprover, RefusingApprover, TerminalApprover
 from configuration.errors import ApprovalNeeded, ConfigurationError
 
 DELETE = ApprovalRequest(
@@ -91,7 +93,7 @@ def test_a_policy_that_cannot_be_understood_is_a_configuration_error(policy: str
 
 
 async def test_the_suggested_policy_allows_exactly_that_change() -> None:
-    approver = PolicyApprover.parse([DELETE.policy()])
+    approver = PolicyApprover.parse([narrowest(DELETE)])
     assert (await approver.decide(DELETE)).approved
     for other in (
         replace(DELETE, cluster="kind-prod"),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.approvals import ApprovalRequest, Decision
+from agent.approval_request import ApprovalRequest
+from agent.approvals import Decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
+from agent.approval_request import ApprovalRequest
 from configuration.errors import ConfigurationError, UnknownKind
 from kinds.registry import find_kind
-
-if TYPE_CHECKING:
-    from agent.approvals import ApprovalRequest
 
 EVERY_TOOL = "all"
 CONDITIONS = ("namespace", "kind", "name", "cluster")

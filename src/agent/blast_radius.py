@@ -9,7 +9,7 @@ from agent.cached_read import GENERIC_LIST
 from configuration.errors import K8sMcpError
 
 if TYPE_CHECKING:
-    from agent.approvals import ObjectRef
+    from agent.approval_request import ObjectRef
     from agent.cache_first_gateway import CacheFirstGateway
 
 _SHOWN_NAMES = 5

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent_events import ApprovalAnswered, ApprovalAsked, Notice, OnEvent
 from agent.answer import Answer
-from agent.approvals import ApprovalRequest, Approver, ObjectRef
+from agent.approval_request import ApprovalRequest, ObjectRef
+from agent.approvals import Approver
 from agent.blast_radius import blast_radius, irreversible
 from agent.cached_read import GET
 from configuration.errors import Conflict, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind

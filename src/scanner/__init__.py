@@ -1,0 +1,1 @@
+"""When and how clusters are scanned into the cache, without a language model; the `scanner` command."""

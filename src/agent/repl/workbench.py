@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from agent.agent_core import AgentCore, FinalAnswer
 from agent.agent_events import AgentEvent
-from agent.approvals import ApprovalRequest, TerminalApprover
+from agent.approval_request import ApprovalRequest
+from agent.approvals import TerminalApprover
 from agent.cache_first_gateway import CacheFirstGateway
 from agent.llm_config import ModelClient, Usage
 from agent.sessions import Session

@@ -7,7 +7,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import Output
 
-from agent.approvals import ApprovalRequest
+from agent.approval_request import ApprovalRequest
 from agent.terminal.answer_view import AnswerView
 from agent.terminal.screen import Screen
 

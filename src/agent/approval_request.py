@@ -1,0 +1,84 @@
+"""A change that somebody has to approve: what would be done, to which object, and what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SHOWN_CHANGES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRef:
+    """The object that a change is about. `uid` is "" for one that does not exist yet; `generation` 0 when it has none."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+    def same_state(self, other: ObjectRef) -> bool:
+        """Whether both are the same object with the same spec.
+
+        `generation` counts changes of the spec; resourceVersion also moves with every status report, so it decides
+        only for kinds that have no generation.
+        """
+        if (self.kind, self.namespace, self.name, self.uid) != (other.kind, other.namespace, other.name, other.uid):
+            return False
+        if self.generation or other.generation:
+            return self.generation == other.generation
+        return self.resource_version == other.resource_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest:
+    """A change as the API server's dry run foresees it. Immutable: an approval holds for exactly this."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    """Canonical: defaults filled in, without `dry_run`."""
+    action: str
+    """A verb for the person: create, delete."""
+    cluster: str
+    cluster_uid: str
+    target: ObjectRef
+    in_use: bool = False
+    """Whether `cluster` is the one that the person works on, not another context that the model named."""
+    changes: tuple[str, ...] = ()
+    """One line per changed field: `spec.replicas: 2 → 3`."""
+    blast_radius: tuple[str, ...] = ()
+    """One line each: what else is touched, owned pods, replicas left."""
+    warnings: tuple[str, ...] = ()
+    irreversible: str = ""
+    """What cannot be undone, in one sentence; "" when everything can."""
+
+    @property
+    def title(self) -> str:
+        """`delete Deployment dev/web in cluster kind-dev`."""
+        return f"{self.action} {self.target} in cluster {self.cluster}"
+
+    def describe(self) -> str:
+        """Everything a person needs to decide, several lines, plain text."""
+        shown = self.changes[:_SHOWN_CHANGES]
+        lines = [self.title, *(f"  touches: {line}" for line in self.blast_radius), *(f"  {line}" for line in shown)]
+        if len(self.changes) > len(shown):
+            lines.append(f"  … {len(shown)} of {len(self.changes)} changed fields shown")
+        lines += [f"  warning: {line}" for line in self.warnings]
+        if self.irreversible:
+            lines.append(f"  cannot be undone: {self.irreversible}")
+        return "\n".join(lines)
+
+    def same_change(self, other: ApprovalRequest) -> bool:
+        """Whether an approval of this one holds for the other: same tool, arguments, cluster, object and spec."""
+        return (
+            (self.tool, self.action, self.cluster, self.cluster_uid)
+            == (other.tool, other.action, other.cluster, other.cluster_uid)
+            and dict(self.arguments) == dict(other.arguments)
+            and self.target.same_state(other.target)
+        )
