@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.approvals import ApprovalRequest, TerminalApprover
+from agent.approval_request import ApprovalRequest
+from agent.approvals import TerminalApprover
 from agent.operations import Operations
 from agent.settings import AgentSettings
 from agent_fixtures import KUBECONFIG, OpenGateway, fill
