@@ -217,7 +217,7 @@ def test_the_signature_names_cluster_kinds_ages_and_what_was_live() -> None:
 def test_the_signature_says_stale_and_why() -> None:
     ledger = SourceLedger()
     ledger.record(cached_use(ENVELOPE, note="the API server does not answer"))
-    stale = SourceUse(source="cache", cluster="b", what="nodes", as_of=1, age_seconds=600, fresh=False, note="no scan")
+    stale = SourceUse(source="cache", cluster="b", what="nodes", as_of=1, age_seconds=600, fresh=False, note="stale: no scan")
     ledger.record(stale)
     assert "b · nodes 10 min old (stale: no scan)" in ledger.peek().text()
 

@@ -204,3 +204,18 @@ def test_doctor_without_a_kubeconfig_says_so_and_goes_on(run: Run, tmp_path: Pat
     assert checks["MCP server"]["state"] == "ok"
     assert checks["database"]["state"] == "warn"
     assert "scanner scan" in checks["database"]["advice"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("out", "expected"), [(Terminal(), "name\n[2Jx\n"), (io.StringIO(), "name\n\x1b[2Jx\n")])
+def test_csv_gives_a_file_what_is_stored_and_a_terminal_no_escape_sequence(out: io.StringIO, expected: str) -> None:
+    from agent.commands.query import _print_csv
+    from cache.sql_guard import QueryResult
+
+    _print_csv(QueryResult(("name",), (("\x1b[2Jx",),), (), False, 0.0), out)
+    assert out.getvalue().replace("[2J", "") == expected.replace("[2J", "")
+    assert ("\x1b" in out.getvalue()) == ("\x1b" in expected)

@@ -65,7 +65,10 @@ def _cluster_text(cluster: str, uses: list[SourceUse]) -> str:
 
 
 def _state(use: SourceUse) -> str:
-    return "fresh" if use.fresh else "stale" + (f": {use.note}" if use.note else "")
+    if use.fresh:
+        return "fresh"
+    why = use.note.removeprefix("stale: ")
+    return f"stale: {why}" if why else "stale"
 
 
 def human_age(seconds: float) -> str:

@@ -9,11 +9,11 @@ from agent.commands.options import CommandOptions
 from agent.terminal.durations import took
 from agent.terminal.grid import sql_grid
 from agent.terminal.screen import Screen
+from mcp_tools.plain_text import plain_text
 
 if TYPE_CHECKING:
-    from cache.sql_guard import QueryResult
-
     from agent.source_ledger import Sources
+    from cache.sql_guard import QueryResult
 
 
 async def query(options: CommandOptions, sql: str, output: str, screen: Screen) -> None:
@@ -45,10 +45,16 @@ def _json_value(value: object) -> object:
     return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
 
 
+def _safe_on_screen(value: object) -> object:
+    """A file gets what is stored; a terminal must not obey an escape sequence that a cluster's text contains."""
+    return plain_text(value) if isinstance(value, str) else _json_value(value)
+
+
 def _print_csv(result: QueryResult, out: IO[str]) -> None:
+    shown = _safe_on_screen if out.isatty() else _json_value
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(result.columns)
-    writer.writerows([_json_value(value) for value in row] for row in result.rows)
+    writer.writerows([shown(value) for value in row] for row in result.rows)
     out.flush()
 
 
