@@ -277,6 +277,18 @@ def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any,
     assert "nobody home" in done.stdout
 
 
+def test_status_does_not_call_a_cluster_healthy_of_which_nothing_may_be_read(
+    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+) -> None:
+    nobody = control_plane.users.create(fresh_namespace, "nobody", rules=[])
+    scanner = scanner_process(nobody.kubeconfig)
+    scanner.run("scan")
+    done = scanner.run("status", "-o", "json")
+    assert {kind["state"] for kind in json.loads(done.stdout)["kinds"]} == {"not permitted"}
+    assert done.returncode == 1
+    assert "may be listed with these credentials" in done.stderr
+
+
 def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, scanner_process: MakeScanner) -> None:
     scanner = scanner_process(control_plane.kubeconfig)
     assert scanner.run("cleanup").returncode == 1, "there is no database yet"

@@ -97,6 +97,9 @@ def _complaints(status: CacheStatus, kinds: Sequence[KindStatus]) -> list[str]:
     for state in ("failed", "stale", "never scanned"):
         named = [f"{kind.cluster} {kind.kind}" for kind in kinds if kind.state == state]
         found += [f"{state}: {', '.join(named)}"] if named else []
+    for cluster in sorted({kind.cluster for kind in kinds}):
+        if all(kind.state == "not permitted" for kind in kinds if kind.cluster == cluster):
+            found.append(f"nothing of {cluster} may be listed with these credentials; allow `list` on what should be cached")
     if found and status.holder is None and not status.daemon_died:
         found.append("no scanner runs; start one with `scanner`")
     return found if kinds else [*found, "no cluster was ever scanned; run `scanner scan`"]
