@@ -6,6 +6,7 @@ import array
 import asyncio
 import fcntl
 import os
+import signal
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -51,6 +52,22 @@ def fill(manager: CacheManager, *, pods: int = 3) -> None:
     scan(manager, "nodes", staged("nodes", api_object("nodes", "node-1")))
     scan(manager, "pods", staged("pods", *(api_object("pods", f"web-{n}", "team-a") for n in range(pods))))
     scan(manager, "deployments", staged("deployments", api_object("deployments", "web", "team-a", spec={"replicas": 3})))
+
+
+async def freeze(pid: int) -> None:
+    """Stops a process and waits until every thread of it stands still.
+
+    A thread that was woken by the signal alone, but has not run yet, would still take a message that comes meanwhile.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(10):
+        while any(_state(task) != "T" for task in Path(f"/proc/{pid}/task").iterdir()):  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.002)
+
+
+def _state(task: Path) -> str:
+    """The letter that proc(5) calls the state; the name before it may contain anything but its last `)`."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def request_arrived(pid: int) -> None:

@@ -17,7 +17,7 @@ from agent.approval_request import ApprovalRequest
 from agent.approvals import Decision, PolicyApprover, RefusingApprover
 from agent.cache_first_gateway import CacheFirstGateway
 from agent.operations import ChangeDeclined, Operations
-from agent_fixtures import OpenAgent, OpenGateway, request_arrived
+from agent_fixtures import OpenAgent, OpenGateway, freeze, request_arrived
 from configuration.errors import ApprovalNeeded, Conflict, NotFound, ServerGone
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
@@ -257,7 +257,7 @@ class KilledGateway(CacheFirstGateway):
             await super().change(tool, arguments, kind=kind, what=what)
             os.kill(pid, signal.SIGKILL)
             raise ServerGone("the MCP server ended before it answered")
-        os.kill(pid, signal.SIGSTOP)
+        await freeze(pid)
         calling = asyncio.create_task(super().change(tool, arguments, kind=kind, what=what))
         await request_arrived(pid)
         os.kill(pid, signal.SIGKILL)
@@ -308,7 +308,7 @@ async def test_stopping_an_answer_while_a_change_is_under_way_says_that_its_outc
     change, stopped = gateway.change, asyncio.Event()
 
     async def to_a_frozen_server(tool: str, arguments: Any, **about: str) -> ToolResult:
-        os.kill(gateway.server_pid or 0, signal.SIGSTOP)
+        await freeze(gateway.server_pid or 0)
         stopped.set()
         return await change(tool, arguments, **about)
 

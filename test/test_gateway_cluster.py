@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent.cache_first_gateway import CacheFirstGateway
-from agent_fixtures import OpenGateway, request_arrived
+from agent_fixtures import OpenGateway, freeze, request_arrived
 from configuration.errors import ConfigurationError, NotPermitted, ToolTimeout, Unauthorized, Unreachable
 from controlplane.control_plane import ControlPlane
 from kinds.registry import KINDS
@@ -316,7 +316,7 @@ async def test_a_read_survives_the_death_of_the_mcp_server_in_the_middle_of_the_
     gateway = await gateway_on()
     await gateway.call("k8s_list_nodes", {})
     pid = gateway.server_pid
-    os.kill(pid, signal.SIGSTOP)
+    await freeze(pid)
     reading = asyncio.create_task(gateway.call("k8s_list_nodes", {}))
     await request_arrived(pid)
     os.kill(pid, signal.SIGKILL)
