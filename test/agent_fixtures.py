@@ -66,8 +66,11 @@ async def freeze(pid: int) -> None:
 
 
 def _state(task: Path) -> str:
-    """The letter that proc(5) calls the state; the name before it may contain anything but its last `)`."""
-    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    """The letter that proc(5) calls the state, after the last `)`; a thread that has ended meanwhile stands still too."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
 
 
 async def request_arrived(pid: int) -> None:
