@@ -64,7 +64,8 @@ class Kind:
     """
 
     name: str
-    """Plural resource name, also the name of the table: `pods`."""
+    """Name of the table, of arguments and settings: the plural resource name `pods`; of kinds that are not declared
+    here `plural.group`."""
     kind: str
     """`Pod`."""
     group: str
@@ -83,6 +84,14 @@ class Kind:
     """Short and singular names that kubectl knows: `po`, `pod`."""
     revision: int = 1
     """Raised when `read` computes a column differently: the table is then dropped and scanned anew."""
+    resource: str = ""
+    """Plural resource name in the API's paths; the same as `name` unless given."""
+    optional: bool = False
+    """True: its API group may be absent from a cluster, which is no failure (answer KindNotServed)."""
+
+    def __post_init__(self) -> None:
+        if not self.resource:
+            object.__setattr__(self, "resource", self.name)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -109,7 +118,7 @@ class Kind:
         """The URL path of the collection, or of one object. The parts must be validated names."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{root}{scope}/{self.name}" + (f"/{name}" if name else "")
+        return f"{root}{scope}/{self.resource}" + (f"/{name}" if name else "")
 
 
 def columns_of(record: type[Record] | type[SideRecord], skip: typing.Collection[str] = ()) -> tuple[Column, ...]:

@@ -97,7 +97,8 @@ class Redactor:
             values = obj.get(field)
             if isinstance(values, dict):
                 for key, value in values.items():
-                    values[key] = self._secret_value(value, encoded=field == "data")
+                    if value is not None:  # only the name is known: nothing to mark
+                        values[key] = self._secret_value(value, encoded=field == "data")
             elif values is not None:
                 obj[field] = self._marker.mark(_text_of(values))
 
