@@ -215,7 +215,8 @@ class ScanCoordinator:
 
     def _succeeded(self, report: KindReport) -> None:
         failures = self._delays.succeeded((report.cluster, report.kind))
-        log.info("%s%s", report.line(), f" (recovered after {failures} failures)" if failures else "")
+        recovered = f" (recovered after {failures} failures)" if failures else ""
+        log.info("%s%s", report.line(), recovered, extra=report.log_fields())
         for example in report.malformed_examples:
             log.warning("%s %s: set aside %s", report.cluster, report.kind, example)
 
@@ -229,7 +230,7 @@ class ScanCoordinator:
             error=one_line(error),
         )
         self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted)
-        log.log(logging.WARNING if permitted else logging.INFO, "%s", report.line())
+        log.log(logging.WARNING if permitted else logging.INFO, "%s", report.line(), extra=report.log_fields())
         try:
             await asyncio.to_thread(
                 self._cache.record_failure, cluster, kind, report.error, permitted=None if permitted else False

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from configuration.errors import ConfigurationError, K8sMcpError, NotPermitted, Partial
+from configuration.logs import FIELDS
 
 Outcome = Literal["scanned", "failed", "not_permitted"]
 
@@ -30,6 +31,11 @@ class KindReport:
     parse_seconds: float = 0.0
     """Part of the duration that was spent in reading objects into records, summed over the pages."""
     error: str = ""
+
+    def log_fields(self) -> dict[str, Any]:
+        """What its log line carries by `extra=`, for a log of JSON lines (`configuration.logs.FIELDS`)."""
+        fields = _rounded({name: value for name, value in asdict(self).items() if name in FIELDS})
+        return fields if self.error else {name: value for name, value in fields.items() if name != "error"}
 
     def line(self) -> str:
         """The one log line of a scan."""
