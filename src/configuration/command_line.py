@@ -23,7 +23,7 @@ class ReportingGroup(TyperGroup):
         except K8sMcpError as error:
             if "--debug" in sys.argv:
                 raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            _report_error(one_line(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -37,8 +37,14 @@ class ReportingGroup(TyperGroup):
             if "--debug" in sys.argv or _is_usage_error(error):
                 raise
             # Not its message: a defect's message is not ours, and may quote what was being read.
-            print(f"error: unexpected {type(error).__name__}, a defect of this program; --debug shows where", file=sys.stderr)
+            _report_error(f"unexpected {type(error).__name__}, a defect of this program; --debug shows where")
             raise typer.Exit(K8sMcpError.exit_code) from None
+
+
+def _report_error(message: str) -> None:
+    from configuration.logs import report_error  # not before it is needed: --help is to be quick
+
+    report_error(message)
 
 
 def _is_usage_error(error: Exception) -> bool:

@@ -109,7 +109,7 @@ def _prepared(env_file: Path | None, debug: bool, contexts: list[str] | None, *,
 
     flags: dict[str, Any] = {"k8s_contexts": ",".join(contexts)} if contexts else {}
     settings = load(ScannerSettings, env_file=env_file, **flags)
-    configure_logging(debug=debug)
+    configure_logging(debug=debug, as_json=settings.scanner_log_format == "json")
     if quiet and not debug:
         logging.getLogger().setLevel(logging.ERROR)
     return settings

@@ -6,12 +6,14 @@ What does not end within a few seconds is left as kill -9 would leave it: a thre
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 ORDERLY_STOP_SECONDS = 4.0
 
@@ -52,7 +54,7 @@ def stopped_by_signals(exit_code: int) -> Iterator[None]:
 
 def _end_later(exit_code: int) -> None:
     def end() -> None:
-        print("stopped while something still waited, most likely for a locked database; nothing was lost", file=sys.stderr)
+        log.error("stopped while something still waited, most likely for a locked database; nothing was lost")
         os._exit(exit_code)
 
     timer = threading.Timer(ORDERLY_STOP_SECONDS, end)
