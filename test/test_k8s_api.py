@@ -15,6 +15,7 @@ import yaml
 
 from configuration.errors import ConfigurationError, NotPermitted
 from controlplane.control_plane import ControlPlane
+from mcp_tools.api_connection import renewal_time
 from mcp_tools.k8s_api import METADATA_LIST, TABLE, Clusters
 from mcp_tools.kubeconfig import load_kubeconfig
 from server_fixtures import ToolClient
@@ -215,6 +216,11 @@ def test_a_token_about_to_expire_is_renewed_before_it_does(
     clusters = Clusters(dict(os.environ) | {"KUBECONFIG": str(tmp_path / "config")})
     assert get_nodes(clusters, 3) == [200, 200, 200]
     assert runs(tmp_path) == 4
+
+
+@pytest.mark.parametrize(("life", "used"), [(3600, 3570), (60, 45), (20, 15), (0, 0), (-10, -10)])
+def test_a_credential_is_renewed_before_its_end_but_not_for_every_request(life: float, used: float) -> None:
+    assert renewal_time(1000 + life, 1000) == 1000 + used
 
 
 @pytest.mark.parametrize(

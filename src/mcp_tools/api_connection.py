@@ -16,7 +16,7 @@ from mcp_tools.credential_plugin import run_credential_plugin
 from mcp_tools.kubeconfig import KubeConfig
 
 RENEW_BEFORE_SECONDS = 30.0
-"""A credential of a plugin is renewed this long before it expires."""
+"""A credential of a plugin is renewed this long before it expires, at most: see `renewal_time`."""
 
 
 class Connection:
@@ -25,14 +25,14 @@ class Connection:
     def __init__(self, client: Any, made_for: KubeConfig | None, expires_at: float | None) -> None:
         self.client = client
         self._made_for = made_for
-        self._expires_at = expires_at
+        self._renew_at = None if expires_at is None else renewal_time(expires_at, time.time())
         self._in_use = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def is_outdated(self, config: KubeConfig | None) -> bool:
         """True when the kubeconfig has changed since, or the credential is about to expire."""
-        if self._expires_at is not None and self._expires_at - RENEW_BEFORE_SECONDS <= time.time():
+        if self._renew_at is not None and self._renew_at <= time.time():
             return True
         return self._made_for is not config
 
@@ -56,6 +56,14 @@ class Connection:
     async def close(self) -> None:
         """Close it now."""
         await self.client.close()
+
+
+def renewal_time(expires_at: float, now: float) -> float:
+    """When to run the plugin again for a credential that it has just given: after three quarters of a short life.
+
+    A fixed span before the end would run it for every single request when it hands out shorter ones than that.
+    """
+    return expires_at - min(RENEW_BEFORE_SECONDS, max(0.0, expires_at - now) / 4)
 
 
 async def connect(config: KubeConfig | None, context: str, environment: Mapping[str, str], user_agent: str) -> Connection:
