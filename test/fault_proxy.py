@@ -314,7 +314,7 @@ class FaultProxy:
         return None
 
     async def _hold(self, fault: Fault) -> None:
-        while fault.count is None or fault.count > 0:
+        while fault.count is None or fault.count > 0:  # noqa: ASYNC110  cleared from another thread
             await asyncio.sleep(POLL_SECONDS)
 
 
