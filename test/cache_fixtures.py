@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cache.cache_manager import CacheManager, ClusterIdentity, ScanOutcome, Staged
+from cache.cache_manager import CacheManager, ClusterIdentity, Delta, ObjectChange, ScanOutcome, Staged
 from cache.cache_reader import CacheReader
 from cache.ttl_manager import TtlPolicy
 from kinds.kind import Kind
@@ -91,6 +91,14 @@ def scan(
     with manager.stage(cluster, KINDS[kind] if isinstance(kind, str) else kind, **stage) as staging:
         staging.add(page)
         return staging.finish(resource_version=version, duration_ms=7)
+
+
+def delta(kind: Kind | str, *events: tuple[Any, dict[str, Any]], since: str = "100", until: str = "200", **fields: Any) -> Delta:
+    """Watch events `(type, object)` that follow on what `scan` leaves; kubectl is their manager."""
+    kind = KINDS[kind] if isinstance(kind, str) else kind
+    changes = [ObjectChange(type_, staged(kind, obj)[0], obj["metadata"]["uid"], "kubectl") for type_, obj in events]
+    defaults: dict[str, Any] = {"checked_at": START + 60, "redaction": "", "strategy": "follow"}
+    return Delta(kind=kind, since=since, until=until, changes=changes, **defaults | fields)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from cache import swap
 from cache.cache_manager import CacheManager, ClusterIdentity, Staged
 from cache.cache_reader import CacheReader
+from cache.staged_writes import StagedWrites
 from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
 from configuration.errors import CacheError, NeverScanned
 from kinds.kind import row
@@ -144,17 +145,17 @@ def test_a_large_first_fill_is_visible_as_incomplete_until_its_last_chunk(
 ) -> None:
     monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 10)
     seen = []
-    store = swap.Swap._store
+    store = StagedWrites.store
 
-    def watching(self: swap.Swap, after: int, upto: int | None, now: int) -> None:
+    def watching(self: StagedWrites, now: int, after: int = 0, upto: int | None = None) -> None:
         try:
             page = reader.list(CLUSTER, ListQuery(PODS))
             seen.append((page.envelope.total, page.envelope.complete, page.envelope.fresh))
         except NeverScanned:
             seen.append(None)
-        store(self, after, upto, now)
+        store(self, now, after, upto)
 
-    monkeypatch.setattr(swap.Swap, "_store", watching)
+    monkeypatch.setattr(StagedWrites, "store", watching)
     scan(manager, "pods", pods(25))
     assert seen == [None, (10, False, False), (20, False, False)]
     page = reader.list(CLUSTER, ListQuery(PODS))

@@ -16,7 +16,7 @@ from cache import sql_functions, sql_guard, sql_views
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.sql_guard import QueryLimits, QueryResult, describe_schema, run_query
 from cache.sql_size import expanded_size
-from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from cache_fixtures import CLUSTER, START, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import CacheMissing, NeverScanned, NotPermitted, QueryRefused
 from kinds.registry import KINDS
 
@@ -145,7 +145,7 @@ def test_a_table_of_all_kinds_is_as_old_as_its_oldest_and_names_what_it_misses(
     query: Query, filled: CacheManager, clock: Clock
 ) -> None:
     clock.now += 100
-    filled.record_check(CLUSTER, KINDS["services"])
+    assert filled.apply(CLUSTER, [delta("services", until="100", checked_at=clock.now)])[0].applied
     (labels,) = query("SELECT count(*) FROM labels").freshness
     assert (labels.kind, labels.as_of, labels.complete) == ("labels", START, False)
     assert "pods" in labels.note

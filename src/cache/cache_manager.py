@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from cache.cleanup import CleanupReport, clean_up, forget_cluster, remove_unowned_rows
 from cache.connection import check_database_path, connect_writer, create_file, database_errors, explain, immediate
+from cache.delta import Delta, DeltaOutcome, ObjectChange
+from cache.delta_apply import DeltaApply
 from cache.engine import open_engine, transaction
-from cache.freshness import WHOLE_CLUSTER, Freshness, combine
-from cache.freshness_rows import read_freshness
+from cache.freshness import WHOLE_CLUSTER
 from cache.kind_tables import ensure_kind_tables
 from cache.migrations.runner import migrate
 from cache.refresh_requests import RefreshRequest
@@ -34,7 +35,18 @@ from configuration.errors import CacheCorrupt, CacheError
 from kinds.kind import Kind
 from kinds.registry import KINDS
 
-__all__ = ["CacheManager", "CleanupReport", "ClusterIdentity", "RefreshRequest", "ScanOutcome", "Staged", "Staging"]
+__all__ = [
+    "CacheManager",
+    "CleanupReport",
+    "ClusterIdentity",
+    "Delta",
+    "DeltaOutcome",
+    "ObjectChange",
+    "RefreshRequest",
+    "ScanOutcome",
+    "Staged",
+    "Staging",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -141,29 +153,24 @@ class CacheManager:
                 connection.close()
                 raise
 
-    def record_check(self, cluster: str, kind: Kind, *, resource_version: str | None = None, strategy: str = "check") -> None:
-        """The stored rows of a fully scanned kind were verified to equal the cluster now."""
-        now = int(self._clock())
-        values: dict[str, object] = {
-            "last_checked_at": now,
-            "expires_at": self._policy.expires_at(kind, now),
-            "ttl_seconds": self._policy.ttl_seconds(kind),
-            "permitted": 1,
-            "last_error": None,
-            "last_error_at": None,
-            "strategy": strategy,
-        }
-        if resource_version is not None:
-            values["resource_version"] = resource_version
-        statement = update(CacheMetadata).where(
-            CacheMetadata.cluster == cluster,
-            CacheMetadata.kind == kind.name,
-            CacheMetadata.scope == WHOLE_CLUSTER,
-            CacheMetadata.last_full_at.is_not(None),
-        )
+    def apply(self, cluster: str, deltas: Sequence[Delta]) -> list[DeltaOutcome]:
+        """Write what changed since the stored state of these kinds, all in one short transaction; an outcome for each.
+
+        A delta that does not fit the stored state is not applied, and the others are. One without changes costs one row.
+        """
+        if not deltas:
+            return []
+        with self._errors(), closing(connect_writer(self.path)) as connection:
+            work = DeltaApply(connection, cluster, self._write, self._policy)
+            return work.run(deltas, now=self._clock(), started_at=self._started_at)
+
+    def record_counted(self, cluster: str, targets: Iterable[tuple[str, str]], at: float) -> None:
+        """The number of stored objects equalled the API server's at `at` (epoch seconds), for these (kind name, scope)."""
+        model = CacheMetadata
         with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
-            connection.execute(statement.values(**values))
-            connection.execute(update(ClusterModel).where(ClusterModel.name == cluster).values(last_success_at=now))
+            for kind, scope in targets:
+                counted = update(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope)
+                connection.execute(counted.values(last_counted_at=int(at)))
 
     def record_failure(
         self, cluster: str, kind: Kind, error: str, *, permitted: bool | None = None, scope: str = WHOLE_CLUSTER
@@ -191,11 +198,6 @@ class CacheManager:
         statement = statement.on_conflict_do_update(index_elements=["cluster", "kind", "scope"], set_=changed)
         with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
             connection.execute(statement)
-
-    def freshness(self, cluster: str, kind: Kind) -> Freshness | None:
-        """What the policy judges by; None when the kind was never looked at."""
-        with self._errors(), transaction(self._reading, self.path) as connection:
-            return combine(read_freshness(connection, cluster, kind.name))
 
     # --- housekeeping
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from cache.object_rows import StoredObject
 from kinds.kind import Column, Kind
 
 UNTRACKED_KINDS = frozenset({"events"})
@@ -37,6 +38,16 @@ class FieldChange:
     field: str
     old: str | None
     new: str | None
+
+
+def object_changes(kind: Kind, old: StoredObject, new: StoredObject, *, ignore_redacted: bool = False) -> list[FieldChange]:
+    """What differs between two states of one object; nothing for kinds that are history themselves."""
+    if kind.name in UNTRACKED_KINDS:
+        return []
+    return [
+        *row_changes(kind.columns, old.row, new.row, ignore_redacted=ignore_redacted),
+        *side_changes(kind, old.sides, new.sides, ignore_redacted=ignore_redacted),
+    ]
 
 
 def row_changes(

@@ -38,6 +38,8 @@ class Freshness:
     strategy: str
     malformed: int
     """Objects of the last full LIST that could not be read."""
+    last_counted_at: int | None = None
+    """When the number of objects was last compared with the API server's; null: never."""
 
     @property
     def scanned(self) -> bool:

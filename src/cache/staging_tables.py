@@ -1,17 +1,17 @@
-"""The TEMP tables of one scan. They belong to one connection and vanish with it."""
+"""The TEMP tables through which objects reach the stored ones. They belong to one connection and vanish with it."""
 
+# ruff: noqa: S608  -- the names put into SQL are those of declared tables and columns; values are always bound
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from cache.kind_tables import owner_column
+from cache.rows import storable
 from kinds.kind import Kind
-
-STAGED = "temp.staged"
-CHANGES = "temp.staged_changes"
-REMOVED = "temp.staged_removed"
 
 
 class State(IntEnum):
@@ -23,26 +23,113 @@ class State(IntEnum):
     NEW = 2
 
 
-def staged_side(name: str) -> str:
-    return f"temp.staged_{name}"
+@dataclass(slots=True)
+class StagedRows:
+    """Rows on their way into the TEMP tables, as tuples in the order of these columns.
+
+    `same`: uid, sort_key, name, resource_version. `rows`: sort_key, state, the kind's columns, compressed manifest.
+    `sides` by side table: owner's uid, position, its columns. `changes`: `CHANGE_COLUMNS`. `removed`: `REMOVED_COLUMNS`.
+    """
+
+    same: list[Sequence[Any]] = field(default_factory=list)
+    rows: list[Sequence[Any]] = field(default_factory=list)
+    sides: dict[str, list[Sequence[Any]]] = field(default_factory=dict)
+    changes: list[Sequence[Any]] = field(default_factory=list)
+    removed: list[Sequence[Any]] = field(default_factory=list)
+
+    def add_object(
+        self, state: State, key: bytes, uid: str, row: Sequence[Any], sides: Mapping[str, Sequence[Any]], manifest: bytes
+    ) -> None:
+        self.rows.append([key, state, *row, manifest])
+        for name, rows in sides.items():
+            self.sides.setdefault(name, []).extend([uid, position, *values] for position, values in enumerate(rows))
 
 
-def create(connection: sqlite3.Connection, kind: Kind) -> None:
-    """Rows keep the order in which they came (rowid); a later one replaces an earlier of the same uid or name."""
-    connection.execute("PRAGMA temp.journal_mode=MEMORY")
-    connection.execute("PRAGMA temp.cache_size=-8192")
-    others = [f"{quoted(column.name)}" for column in kind.columns if column.name != "uid"]
-    connection.execute(
-        f"CREATE TABLE {STAGED} (position INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, sort_key BLOB NOT NULL UNIQUE, "
-        f"state INTEGER NOT NULL, {', '.join(others)}, manifest BLOB)"
-    )
-    for side in kind.side_tables:
-        names = [owner_column(kind), "position", *(column.name for column in side.columns)]
-        connection.execute(f"CREATE TABLE {staged_side(side.name)} ({', '.join(map(quoted, names))})")
-        connection.execute(f"CREATE INDEX {staged_side(side.name)}_by_owner ON staged_{side.name} ({quoted(names[0])})")
-    connection.execute(f"CREATE TABLE {CHANGES} (uid TEXT NOT NULL, field TEXT NOT NULL, old TEXT, new TEXT)")
-    connection.execute("CREATE INDEX temp.staged_changes_by_uid ON staged_changes (uid)")
-    connection.execute(f"CREATE TABLE {REMOVED} (uid TEXT NOT NULL PRIMARY KEY, row TEXT NOT NULL)")
+CHANGE_COLUMNS = ("uid", "namespace", "name", "field", "old", "new", "resource_version", "manager")
+REMOVED_COLUMNS = ("uid", "namespace", "name", "resource_version", "created_at", "row", "manifest")
+"""`manifest` null: the stored one is the last."""
+
+
+class StagingTables:
+    """The TEMP tables for one kind. `number` tells apart those of several kinds on the same connection."""
+
+    def __init__(self, kind: Kind, number: int = 0) -> None:
+        self.kind = kind
+        self.owner = quoted(owner_column(kind))
+        self._prefix = f"temp.staged_{number}"
+        self.objects = f"{self._prefix}_objects"
+        self.changes = f"{self._prefix}_changes"
+        self.removed = f"{self._prefix}_removed"
+        self._insert_same = insert(self.objects, ("uid", "sort_key", "name", "resource_version", "state"), replace=True)
+        names = ["sort_key", "state", *(column.name for column in kind.columns), "manifest"]
+        self._insert_object = insert(self.objects, names, replace=True)
+        self._insert_change = insert(self.changes, CHANGE_COLUMNS)
+        self._insert_removed = insert(self.removed, REMOVED_COLUMNS, replace=True)
+        self._insert_sides = {
+            side.name: insert(self.side(side.name), self._side_columns(side.columns)) for side in kind.side_tables
+        }
+
+    def side(self, name: str) -> str:
+        return f"{self._prefix}_side_{name}"
+
+    def create(self, connection: sqlite3.Connection) -> None:
+        """Rows keep the order in which they came; a later one replaces an earlier of the same uid or name."""
+        connection.execute("PRAGMA temp.journal_mode=MEMORY")
+        connection.execute("PRAGMA temp.cache_size=-8192")
+        others = [quoted(column.name) for column in self.kind.columns if column.name != "uid"]
+        connection.execute(
+            f"CREATE TABLE {self.objects} (position INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
+            f"sort_key BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, {', '.join(others)}, manifest BLOB)"
+        )
+        for side in self.kind.side_tables:
+            table = self.side(side.name)
+            connection.execute(f"CREATE TABLE {table} ({', '.join(map(quoted, self._side_columns(side.columns)))})")
+            connection.execute(f"CREATE INDEX {table}_by_owner ON {table.removeprefix('temp.')} ({self.owner})")
+        connection.execute(f"CREATE TABLE {self.changes} ({', '.join(CHANGE_COLUMNS)})")
+        connection.execute(f"CREATE INDEX {self.changes}_by_uid ON {self.changes.removeprefix('temp.')} (uid)")
+        columns = ", ".join(name for name in REMOVED_COLUMNS if name != "uid")
+        connection.execute(f"CREATE TABLE {self.removed} (uid TEXT NOT NULL PRIMARY KEY, {columns})")
+
+    def fill(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
+        """Add rows, within whatever transaction there is."""
+        connection.executemany(self._insert_same, ((*row, State.SAME) for row in staged.same))
+        connection.executemany(self._insert_object, staged.rows)
+        for name, rows in staged.sides.items():
+            connection.executemany(self._insert_sides[name], rows)
+        connection.executemany(self._insert_change, staged.changes)
+        connection.executemany(self._insert_removed, staged.removed)
+
+    def fill_alone(self, connection: sqlite3.Connection, staged: StagedRows, again: Sequence[str] = ()) -> None:
+        """Add rows in one transaction on the TEMP database: it locks nothing that another process can see.
+
+        `again` names objects that may have been staged before: only their last state counts.
+        """
+        try:
+            self._fill_alone(connection, staged, again)
+        except (OverflowError, UnicodeEncodeError):
+            staged.rows = [storable(row) for row in staged.rows]
+            staged.sides = {name: [storable(row) for row in rows] for name, rows in staged.sides.items()}
+            staged.removed = [storable(row) for row in staged.removed]
+            self._fill_alone(connection, staged, again)
+
+    def _fill_alone(self, connection: sqlite3.Connection, staged: StagedRows, again: Sequence[str]) -> None:
+        connection.execute("BEGIN")
+        try:
+            for uid in again:
+                self._forget(connection, uid)
+            self.fill(connection, staged)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _forget(self, connection: sqlite3.Connection, uid: str) -> None:
+        connection.execute(f"DELETE FROM {self.changes} WHERE uid = ?", (uid,))
+        for side in self.kind.side_tables:
+            connection.execute(f"DELETE FROM {self.side(side.name)} WHERE {self.owner} = ?", (uid,))
+
+    def _side_columns(self, columns: Sequence[Any]) -> list[str]:
+        return [owner_column(self.kind), "position", *(column.name for column in columns)]
 
 
 def insert(table: str, names: Sequence[str], *, replace: bool = False) -> str:

@@ -13,17 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from cache.kind_tables import owner_column
-from cache.staging_tables import CHANGES, REMOVED, STAGED, State, insert, quoted, staged_side
+from cache.object_rows import ObjectRows, StoredObjects, removed_row
+from cache.staged_writes import StagedWrites
+from cache.staging_tables import StagedRows, StagingTables, State, insert, quoted
 from cache.ttl_manager import freshness_class
 from configuration.errors import CacheError
 from kinds.kind import Kind
 
 FIRST_FILL_CHUNK = 2000
-_WITHOUT_MANIFEST = frozenset({"events"})
-"""Deleted objects of these kinds keep their row only: they are many, and their columns say it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +69,20 @@ class Swap:
         self._write = write
         self._clock = clock
         self._generation = scope.generation
-        self._table = f"main.{quoted(scope.kind.name)}"
-        self._owner = quoted(owner_column(scope.kind))
-        self._names = [column.name for column in scope.kind.columns]
+        self.tables = StagingTables(scope.kind)
+        self._writes = StagedWrites(connection, scope.cluster, self.tables)
 
     def run(self, *, resource_version: str, malformed: int, duration_ms: int | None, strategy: str) -> ScanOutcome:
         removed = self._stage_removed()
+        self._forget_displaced()
         added, changed, unchanged = (self._count(state) for state in (State.NEW, State.CHANGED, State.SAME))
         last = self._fill_in_chunks() if self._scope.first_fill else 0
         now = int(self._clock())
         with self._write(self._connection):
             self._check_untouched()
-            self._remove(now)
-            self._store(last, None, now)
-            self._record_changes(now)
+            self._writes.remove(now)
+            self._writes.store(now, last)
+            self._writes.record_changes(now)
             total = added + changed + unchanged
             self._set_metadata(
                 resource_version=resource_version,
@@ -104,55 +101,47 @@ class Swap:
         return self._connection.execute(sql, parameters)
 
     def _count(self, state: State) -> int:
-        return int(self._execute(f"SELECT count(*) FROM {STAGED} WHERE state = ?", (state,)).fetchone()[0])
+        return int(self._execute(f"SELECT count(*) FROM {self.tables.objects} WHERE state = ?", (state,)).fetchone()[0])
 
     def _stage_removed(self) -> int:
         """Rows whose object was not seen, as JSON; read before the write transaction, to keep that one short."""
         where, parameters = "m.cluster = ?", [self._scope.cluster]
         if self._scope.scope:
             where, parameters = where + " AND m.namespace = ?", [*parameters, self._scope.scope]
-        names = ", ".join(f"m.{quoted(name)}" for name in self._names)
         cursor = self._execute(
-            f"SELECT {names} FROM {self._table} m WHERE {where} AND NOT EXISTS (SELECT 1 FROM {STAGED} s WHERE s.uid = m.uid)",
+            f"SELECT m.uid FROM main.{quoted(self._scope.kind.name)} m WHERE {where} "
+            f"AND NOT EXISTS (SELECT 1 FROM {self.tables.objects} s WHERE s.uid = m.uid)",
             parameters,
         )
+        rows = ObjectRows(self._scope.kind)
+        stored = StoredObjects(self._connection, self._scope.cluster, rows)
         count = 0
-        while rows := cursor.fetchmany(500):
-            count += len(rows)
-            with_sides = self._with_side_rows([dict(zip(self._names, row, strict=True)) for row in rows])
-            self._connection.executemany(
-                insert(REMOVED, ("uid", "row")), [(row["uid"], _row_json(row, self._scope.kind)) for row in with_sides]
-            )
+        while uids := [uid for (uid,) in cursor.fetchmany(500)]:
+            count += len(uids)
+            removed = [removed_row(rows, last, None) for last in stored.objects(uids).values()]
+            self.tables.fill(self._connection, StagedRows(removed=removed))
         return count
 
-    def _with_side_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        uids = orjson.dumps([row["uid"] for row in rows]).decode()
-        by_uid = {row["uid"]: row for row in rows}
-        for side in self._scope.kind.side_tables:
-            names = [column.name for column in side.columns]
-            selected = ", ".join(map(quoted, names))
-            for row in rows:
-                row[side.name] = []
-            for uid, *values in self._execute(
-                f"SELECT {self._owner}, {selected} FROM main.{quoted(side.name)} WHERE cluster = ? AND {self._owner} IN "
-                f"(SELECT value FROM json_each(?)) ORDER BY {self._owner}, position",
-                (self._scope.cluster, uids),
-            ):
-                by_uid[uid][side.name].append(dict(zip(names, values, strict=True)))
-        return rows
+    def _forget_displaced(self) -> None:
+        """Changes of objects whose name another one has taken while the pages came."""
+        changed = f"SELECT uid FROM {self.tables.objects} WHERE state = {State.CHANGED:d}"
+        self._execute(f"DELETE FROM {self.tables.changes} WHERE uid NOT IN ({changed})")
 
     def _fill_in_chunks(self) -> int:
         """Store all but the last chunk, each in its own transaction; the staged position up to which it got."""
         positions = [
-            row[0] for row in self._execute(f"SELECT position FROM {STAGED} WHERE state <> ? ORDER BY position", (State.SAME,))
+            row[0]
+            for row in self._execute(
+                f"SELECT position FROM {self.tables.objects} WHERE state <> ? ORDER BY position", (State.SAME,)
+            )
         ]
         last = 0
         for count in range(FIRST_FILL_CHUNK, len(positions), FIRST_FILL_CHUNK):
             upto = positions[count - 1]
             with self._write(self._connection):
                 self._check_untouched()
-                self._remove(int(self._clock()))  # what an interrupted first fill left may hold the names of these
-                self._store(last, upto, int(self._clock()))
+                self._writes.remove(int(self._clock()))  # what an interrupted first fill left may hold the names of these
+                self._writes.store(int(self._clock()), last, upto)
                 self._set_metadata(
                     resource_version="",
                     last_full_at=None,
@@ -175,79 +164,6 @@ class Swap:
         ).fetchone()
         if cluster != (scope.cluster_uid,) or (stored[0] if stored else None) != self._generation:
             raise CacheError(f"{scope.kind.name} of {scope.cluster} changed in the cache while being listed; scan again")
-
-    def _remove(self, now: int) -> None:
-        scope = self._scope
-        manifest = "NULL" if scope.kind.name in _WITHOUT_MANIFEST else "m.manifest"
-        self._execute(
-            "INSERT OR REPLACE INTO main.deleted_objects (cluster, kind, uid, namespace, name, resource_version, created_at, "
-            "first_seen_at, deleted_at, row, manifest) SELECT m.cluster, ?, m.uid, m.namespace, m.name, m.resource_version, "
-            f"m.created_at, m.first_seen_at, ?, r.row, {manifest} FROM {REMOVED} r JOIN {self._table} m "
-            "ON m.cluster = ? AND m.uid = r.uid",
-            (scope.kind.name, now, scope.cluster),
-        )
-        gone = f"SELECT uid FROM {REMOVED}"
-        self._delete_details(gone)
-        self._execute(f"DELETE FROM {self._table} WHERE cluster = ? AND uid IN ({gone})", (scope.cluster,))
-
-    def _delete_details(self, uids: str, parameters: Sequence[Any] = ()) -> None:
-        """Side rows, labels and annotations of the objects that the subquery names."""
-        scope = self._scope
-        for side in scope.kind.side_tables:
-            self._execute(
-                f"DELETE FROM main.{quoted(side.name)} WHERE cluster = ? AND {self._owner} IN ({uids})",
-                (scope.cluster, *parameters),
-            )
-        for table in ("labels", "annotations"):
-            self._execute(
-                f"DELETE FROM main.{table} WHERE cluster = ? AND kind = ? AND uid IN ({uids})",
-                (scope.cluster, scope.kind.name, *parameters),
-            )
-
-    def _store(self, after: int, upto: int | None, now: int) -> None:
-        """Write the staged rows with a position in (after, upto] that are new or changed."""
-        window = "s.position > ?" + ("" if upto is None else " AND s.position <= ?")
-        bounds: tuple[int, ...] = (after,) if upto is None else (after, upto)
-        cluster, kind = self._scope.cluster, self._scope.kind
-        changed = f"SELECT s.uid FROM {STAGED} s WHERE s.state = {State.CHANGED:d} AND {window}"
-        self._delete_details(changed, bounds)
-        written = f"FROM {STAGED} s WHERE s.state <> {State.SAME:d} AND {window}"
-        names = [*self._names, "sort_key", "manifest"]
-        updates = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name != "uid")
-        self._execute(
-            f"INSERT INTO {self._table} (cluster, first_seen_at, {', '.join(map(quoted, names))}) "
-            f"SELECT ?, ?, {', '.join('s.' + quoted(name) for name in names)} {written} ORDER BY s.position "
-            f"ON CONFLICT (cluster, uid) DO UPDATE SET {updates}",
-            (cluster, now, *bounds),
-        )
-        for side in kind.side_tables:
-            columns = ", ".join(["position", *(quoted(column.name) for column in side.columns)])
-            selected = ", ".join(["c.position", *(f"c.{quoted(column.name)}" for column in side.columns)])
-            self._execute(
-                f"INSERT INTO main.{quoted(side.name)} (cluster, {self._owner}, {columns}) SELECT ?, s.uid, {selected} "
-                f"FROM {STAGED} s JOIN {staged_side(side.name)} c ON c.{self._owner} = s.uid "
-                f"WHERE s.state <> {State.SAME:d} AND {window}",
-                (cluster, *bounds),
-            )
-        for table in ("labels", "annotations"):
-            self._execute(
-                f"INSERT INTO main.{table} (cluster, kind, uid, key, value) SELECT ?, ?, s.uid, j.key, j.value "
-                f"FROM {STAGED} s, json_each(s.{table}) j WHERE s.state <> {State.SAME:d} AND {window}",
-                (cluster, kind.name, *bounds),
-            )
-        self._execute(
-            "DELETE FROM main.deleted_objects WHERE cluster = ? AND kind = ? AND uid IN "
-            f"(SELECT s.uid FROM {STAGED} s WHERE s.state = {State.NEW:d} AND {window})",
-            (cluster, kind.name, *bounds),
-        )
-
-    def _record_changes(self, now: int) -> None:
-        self._execute(
-            "INSERT INTO main.changes (cluster, kind, namespace, name, uid, field, old, new, seen_at, resource_version) "
-            "SELECT ?, ?, s.namespace, s.name, s.uid, c.field, c.old, c.new, ?, s.resource_version "
-            f"FROM {CHANGES} c JOIN {STAGED} s ON s.uid = c.uid WHERE s.state = {State.CHANGED:d}",
-            (self._scope.cluster, self._scope.kind.name, now),
-        )
 
     def _set_metadata(self, **values: Any) -> None:
         scope = self._scope
@@ -274,26 +190,3 @@ class Swap:
 
     def _note_success(self, now: int) -> None:
         self._execute("UPDATE main.clusters SET last_success_at = ? WHERE name = ?", (now, self._scope.cluster))
-
-
-def _row_json(row: dict[str, Any], kind: Kind) -> str:
-    """A row as one JSON object: JSON columns nested, times as epoch seconds, booleans as booleans."""
-    types = {column.name: column.type for column in kind.columns}
-    sides = {side.name: {column.name: column.type for column in side.columns} for side in kind.side_tables}
-    plain = {
-        name: [_plain(inner, sides[name]) for inner in value] if name in sides else _plain_value(value, types[name])
-        for name, value in row.items()
-    }
-    return orjson.dumps(plain).decode()
-
-
-def _plain(row: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain_value(value, types[name]) for name, value in row.items()}
-
-
-def _plain_value(value: Any, type_: str) -> Any:
-    if value is None:
-        return None
-    if type_ == "json":
-        return orjson.loads(value)
-    return bool(value) if type_ == "boolean" else value

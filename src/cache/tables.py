@@ -22,6 +22,7 @@ class ClusterModel(Base):
     api_server: Mapped[str]
     registered_at: Mapped[int]
     last_success_at: Mapped[int | None]
+    watches_held: Mapped[int | None]
 
 
 class CacheMetadata(Base):
@@ -47,6 +48,7 @@ class CacheMetadata(Base):
     malformed: Mapped[int]
     redaction: Mapped[str]
     generation: Mapped[int]
+    last_counted_at: Mapped[int | None]
 
 
 class KindTable(Base):
@@ -94,7 +96,10 @@ class DeletedObject(Base):
 
 
 class Change(Base):
-    """One field of one object went from `old` to `new`, seen at `seen_at`. Values are text, JSON when structured."""
+    """One field of one object went from `old` to `new`, seen at `seen_at`. Values are text, JSON when structured.
+
+    `manager` is the newest field manager of that version of the object; null when several wrote at the same time.
+    """
 
     __tablename__ = "changes"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -108,6 +113,27 @@ class Change(Base):
     new: Mapped[str | None]
     seen_at: Mapped[int]
     resource_version: Mapped[str]
+    manager: Mapped[str | None]
+
+
+class HistoryRedaction(Base):
+    """By which redaction rules and key `changes` and `deleted_objects` of a kind were stored."""
+
+    __tablename__ = "history_redaction"
+    cluster: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    redaction: Mapped[str]
+
+
+class ApiUsage(Base):
+    """What the scanner cost an API server in one hour; `hour` is the epoch second at which it begins."""
+
+    __tablename__ = "api_usage"
+    cluster: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[int] = mapped_column(primary_key=True)
+    verb: Mapped[str] = mapped_column(primary_key=True)
+    requests: Mapped[int]
+    bytes: Mapped[int]
 
 
 class Finding(Base):

@@ -55,4 +55,20 @@ FIXED_TABLES = (
         started_at INTEGER NOT NULL, last_tick_at INTEGER NOT NULL, stopped_at INTEGER)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIXED_TABLES,)
+CHANGES_BY_WHOM = (
+    "ALTER TABLE changes ADD COLUMN manager TEXT",
+    "ALTER TABLE cache_metadata ADD COLUMN last_counted_at INTEGER",
+    "ALTER TABLE clusters ADD COLUMN watches_held INTEGER",
+    """CREATE TABLE api_usage (
+        cluster TEXT NOT NULL, hour INTEGER NOT NULL, verb TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (cluster, hour, verb)) WITHOUT ROWID""",
+    # Kept apart from cache_metadata, which loses a kind whose declaration changed or that was purged: its history stays.
+    """CREATE TABLE history_redaction (
+        cluster TEXT NOT NULL, kind TEXT NOT NULL, redaction TEXT NOT NULL,
+        PRIMARY KEY (cluster, kind)) WITHOUT ROWID""",
+    """INSERT INTO history_redaction (cluster, kind, redaction)
+        SELECT cluster, kind, min(redaction) FROM cache_metadata WHERE last_checked_at IS NOT NULL
+        GROUP BY cluster, kind HAVING count(DISTINCT redaction) = 1""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIXED_TABLES, CHANGES_BY_WHOM)
