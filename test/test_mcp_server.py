@@ -29,7 +29,7 @@ from server_fixtures import ToolClient, text_of
 FIXED_NAMES = {
     "k8s_get_cluster_info", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_get_pod_logs",
     "k8s_create_deployment", "k8s_delete_resource", "k8s_list_contexts", "k8s_list_resources", "k8s_get_resource",
-    "k8s_export_page",
+    "k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage",
 }  # fmt: skip
 
 
@@ -67,8 +67,14 @@ def test_every_tool_is_described_strictly(nowhere: ToolClient, declaration: Any)
     assert listed.description
     for name, schema in listed.input_schema["properties"].items():
         assert schema.get("description"), name
-        assert schema["type"] in ("string", "integer", "boolean", "object")
-        bounds = {"string": ("maxLength", "enum", "pattern"), "integer": ("maximum",), "object": ("maxProperties",)}
+        assert schema["type"] in ("string", "integer", "number", "boolean", "object", "array")
+        bounds = {
+            "string": ("maxLength", "enum", "pattern"),
+            "integer": ("maximum",),
+            "number": ("maximum",),
+            "object": ("maxProperties",),
+            "array": ("maxItems",),
+        }
         assert not (schema["type"] in bounds and set(bounds[schema["type"]]).isdisjoint(schema)), name
     assert listed.annotations.read_only_hint is not None
     assert (listed.output_schema is None) == declaration.bulk

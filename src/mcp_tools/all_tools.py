@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from mcp_tools.k8s_tools import bulk, lists, logs, mutations, reading
+from mcp_tools.k8s_tools import bulk, following, lists, logs, mutations, reading
 from mcp_tools.tool_declaration import ToolDeclaration
 from mcp_tools.tool_spec import ToolSpec
 
-ALL_TOOLS: tuple[ToolDeclaration, ...] = (*reading.TOOLS, *lists.TOOLS, *logs.TOOLS, *bulk.TOOLS, *mutations.TOOLS)
+ALL_TOOLS: tuple[ToolDeclaration, ...] = (
+    *reading.TOOLS,
+    *lists.TOOLS,
+    *logs.TOOLS,
+    *bulk.TOOLS,
+    *following.TOOLS,
+    *mutations.TOOLS,
+)
 
 
 def own_tool_specs(server: str) -> dict[str, ToolSpec]:

@@ -6,10 +6,20 @@ where `type` is the name of a class in configuration.errors. Other servers give 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configuration import errors
 from configuration.errors import ClusterError, K8sMcpError, ToolError
+from mcp_tools.plain_text import plain_text
+
+if TYPE_CHECKING:
+    from mcp_tools.redaction import Redactor
+
+
+def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
+    """The server's side: an error as it may leave. Its message quotes the API server, so it is redacted."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_text(str(error)))}
+    return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
 
 
 def raised(tool: str, text: str, structured: dict[str, Any] | None) -> K8sMcpError:

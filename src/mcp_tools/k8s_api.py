@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configuration.errors import ClusterError, ConfigurationError, NotPermitted, Unreachable
 from mcp_tools.api_connection import Connection, connect
 from mcp_tools.api_errors import error_of
-from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource
+from mcp_tools.api_usage import ApiUsage, ReceivedBytes
+from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
+MAX_ERROR_BYTES = 1024 * 1024
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
@@ -40,6 +47,14 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerStream:
+    """A successful answer that goes on. `headers_seconds` is how long the API server took to begin it."""
+
+    pieces: AsyncIterator[bytes]
+    headers_seconds: float
+
+
 class ClusterApi:
     """One context: requests, credentials, and their renewal."""
 
@@ -51,6 +66,7 @@ class ClusterApi:
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+        self.usage = ApiUsage()
 
     @property
     def server(self) -> str:
@@ -59,16 +75,49 @@ class ClusterApi:
         return config.context(self.context).server if config else "https://kubernetes.default.svc"
 
     async def close(self) -> None:
-        """Close idle connections."""
+        """Close all connections, also those that are in use."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-        await asyncio.gather(*self._retiring)
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
 
-    async def get(self, path: str, *, doing: str, query: Query = (), accept: str = JSON, max_bytes: int | None = None) -> Answer:
-        """GET. `doing` completes "cannot …" in an error. Raises ClusterError and its subclasses."""
+    async def get(
+        self, path: str, *, doing: str, query: Query = (), accept: str = JSON, max_bytes: int | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> Answer:  # fmt: skip
+        """GET. `doing` completes "cannot …" in an error; `read_seconds` is the longest silence. Raises ClusterError."""
         _refuse_secret_payloads(path, accept, doing)
-        return await self._request("GET", path, doing=doing, query=query, accept=accept, max_bytes=max_bytes)
+        return await self._request(
+            "GET", path, doing=doing, query=query, accept=accept, max_bytes=max_bytes, read_seconds=read_seconds
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, doing: str, query: Query, accept: str = JSON, silence_seconds: float | None = None
+    ) -> AsyncIterator[AnswerStream]:
+        """GET whose answer goes on, as a watch does: the block runs once the headers are there.
+
+        Not compressed, since a compressor holds back what it has not finished. Raises ClusterError and its subclasses,
+        Unreachable when the connection breaks or nothing comes for `silence_seconds`.
+        """
+        _refuse_secret_payloads(path, accept, doing)
+        doing = f"{doing} (context {self.context})"
+        how: dict[str, Any] = {"query": query, "accept": accept, "encoding": "identity", "read_seconds": silence_seconds}
+        how["headers_seconds"] = CONNECT_SECONDS + READ_SECONDS
+        connection = await self._connected()
+        for attempt in (1, 2):
+            started = time.monotonic()
+            async with self._response(connection, "GET", path, doing, **how) as (response, received):
+                if response.status < 400:
+                    yield AnswerStream(_pieces(response, received), time.monotonic() - started)
+                    return
+                body = await _read_bounded(response.content, MAX_ERROR_BYTES, doing)
+                received.count()
+            if response.status != 401 or attempt == 2:
+                raise error_of(response.status, body, doing)
+            connection = await self._renewed(connection)
 
     async def send(
         self,
@@ -96,38 +145,55 @@ class ClusterApi:
         connection = await self._connected()
         answer = await self._attempt(connection, method, path, doing, **how)
         if answer.status == 401:
-            log.info("context %s: the API server answered 401, loading the credentials again", self.context)
-            connection = await self._connected(instead_of=connection)
+            connection = await self._renewed(connection)
             answer = await self._attempt(connection, method, path, doing, **how)
         if answer.status >= 400:
             raise error_of(answer.status, answer.body, doing)
         return answer
 
+    async def _renewed(self, refused: Connection) -> Connection:
+        log.info("context %s: the API server answered 401, loading the credentials again", self.context)
+        return await self._connected(instead_of=refused)
+
     async def _attempt(
+        self, connection: Connection, method: str, path: str, doing: str, *, max_bytes: int | None = None, **how: Any
+    ) -> Answer:
+        async with self._response(connection, method, path, doing, **how) as (response, received):
+            try:
+                content = await _read_bounded(response.content, max_bytes, doing)
+            finally:
+                received.count()
+            warnings = tuple(_warning_text(value) for value in response.headers.getall("Warning", ()))
+            return Answer(response.status, content, warnings)
+
+    @asynccontextmanager
+    async def _response(
         self, connection: Connection, method: str, path: str, doing: str, *,
-        query: Query = (), body: object = None, accept: str = JSON, content_type: str = JSON, max_bytes: int | None = None,
-    ) -> Answer:  # fmt: skip
+        query: Query = (), body: object = None, accept: str = JSON, content_type: str = JSON, encoding: str = "gzip",
+        read_seconds: float | None = READ_SECONDS, headers_seconds: float | None = None,
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, ReceivedBytes]]:  # fmt: skip
+        """The answer as soon as its headers are there, whatever its status."""
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-        headers = {"Accept": accept, "Accept-Encoding": "gzip", "Content-Type": content_type}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
+        headers = {"Accept": accept, "Accept-Encoding": encoding, "Content-Type": content_type}
         try:
             with connection.used() as client:
                 prepared = await client.param_serialize(
                     method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
                 )
-                response = (await client.call_api(*prepared, _request_timeout=timeout)).response
+                self.usage.sent(method, path, query)
+                async with asyncio.timeout(headers_seconds):
+                    response = (await client.call_api(*prepared, _request_timeout=timeout)).response
                 async with response:
-                    content = await _read_bounded(response.content, max_bytes, doing)
-                    warnings = tuple(_warning_text(value) for value in response.headers.getall("Warning", ()))
-                    return Answer(response.status, content, warnings)
+                    yield response, self.usage.meter(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             was_sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-            raise self._unreachable(error, doing, unknown_outcome=method != "GET" and was_sent) from error
+            raise self._unreachable(error, doing, read_seconds, unknown_outcome=method != "GET" and was_sent) from error
 
-    def _unreachable(self, error: Exception, doing: str, *, unknown_outcome: bool) -> Unreachable:
+    def _unreachable(self, error: Exception, doing: str, read_seconds: float | None, *, unknown_outcome: bool) -> Unreachable:
         if isinstance(error, TimeoutError):
-            what = f"no answer within {CONNECT_SECONDS:.0f} s to connect and {READ_SECONDS:.0f} s to read"
+            what = f"no answer within {CONNECT_SECONDS:.0f} s to connect and {read_seconds or READ_SECONDS:.0f} s to read"
         else:
             what = str(getattr(error, "strerror", None) or error or type(error).__name__)
         advice = "check that it runs, the network, and the address and CA in the kubeconfig"
@@ -150,6 +216,12 @@ class ClusterApi:
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
             return self._connection
+
+
+async def _pieces(response: aiohttp.ClientResponse, received: ReceivedBytes) -> AsyncIterator[bytes]:
+    async for piece in response.content.iter_any():
+        received.count()
+        yield piece
 
 
 async def _read_bounded(content: Any, max_bytes: int | None, doing: str) -> bytes:
@@ -190,7 +262,11 @@ class Clusters:
         """The contexts that may be used. Raises ConfigurationError."""
         config = self._source.current()
         if config is None:
-            return [ContextEntry(IN_CLUSTER, IN_CLUSTER, "https://kubernetes.default.svc", "service account", "default")]
+            return [
+                ContextEntry(
+                    IN_CLUSTER, IN_CLUSTER, "https://kubernetes.default.svc", "service account", service_account_namespace()
+                )
+            ]
         return [entry for entry in config.contexts() if not self._allowed or entry.name in self._allowed]
 
     def default(self) -> str:
@@ -216,6 +292,10 @@ class Clusters:
         if name not in self._apis:
             self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment)
         return self._apis[name]
+
+    def used(self) -> Mapping[str, ClusterApi]:
+        """Context -> its API, for the contexts that have been asked for."""
+        return self._apis
 
     async def close(self) -> None:
         """Close all connections."""

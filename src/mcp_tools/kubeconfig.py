@@ -18,6 +18,7 @@ from configuration.errors import ConfigurationError
 
 IN_CLUSTER = "in-cluster"
 """Context name of a server that runs in a pod and uses its service account."""
+SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _SECTIONS = ("clusters", "contexts", "users")
 _PATHS = {
@@ -180,6 +181,14 @@ def _absolute(entry: dict[str, Any], section: str, folder: Path) -> dict[str, An
     if isinstance(plugin, dict) and "/" in str(plugin.get("command") or ""):
         body["exec"] = plugin | {"command": str((folder / str(plugin["command"])).absolute())}
     return entry | {body_key: body}
+
+
+def service_account_namespace(file: Path = SERVICE_ACCOUNT_NAMESPACE) -> str:
+    """The namespace of the pod that this runs in."""
+    try:
+        return file.read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 class KubeConfigSource:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.lowlevel import Server
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
 
-from configuration.errors import ClusterError, InvalidArguments, K8sMcpError, UnknownTool
+from configuration.errors import InvalidArguments, K8sMcpError, UnknownTool
 from mcp_tools.all_tools import ALL_TOOLS as ALL_TOOLS
 from mcp_tools.argument_check import ArgumentCheck
-from mcp_tools.plain_text import plain_text
+from mcp_tools.error_answers import described
 from mcp_tools.redaction import contains_mark
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, ToolDeclaration
 from mcp_tools.tool_spec import BULK_MARK
@@ -96,12 +96,9 @@ class ToolGate:
         return await declaration.run(self.tools, **_with_defaults(declaration, arguments))
 
     def _failed(self, error: K8sMcpError) -> CallToolResult:
-        message = plain_text(self.tools.redactor.redact_text(str(error)))
-        described: dict[str, Any] = {"type": type(error).__name__, "message": message}
-        if isinstance(error, ClusterError):
-            described |= {"status": error.status, "reason": error.reason}
+        told = described(error, self.tools.redactor)
         return CallToolResult(
-            content=[TextContent(type="text", text=message)], structured_content={"error": described}, is_error=True
+            content=[TextContent(type="text", text=told["message"])], structured_content={"error": told}, is_error=True
         )
 
 
@@ -113,7 +110,7 @@ def build_server(gate: ToolGate) -> Server[Any]:
         try:
             yield {}
         finally:
-            await gate.tools.clusters.close()
+            await gate.tools.close()
 
     async def list_tools(_context: Any, _params: Any) -> ListToolsResult:
         return ListToolsResult(tools=gate.listed())

@@ -7,14 +7,16 @@ nothing unknown is accepted. The function gets them as keyword arguments, with d
 from __future__ import annotations
 
 import inspect
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
+from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
 
@@ -27,6 +29,15 @@ class ToolContext:
     redactor: Redactor
     clock: Callable[[], float] = time.time
     prefetch: PagePrefetch = field(default_factory=PagePrefetch)
+    watches: WatchHolder = field(default_factory=WatchHolder)
+    started_at: float = field(default_factory=time.time)
+    server_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names this run of the server: counters begin anew with it."""
+
+    async def close(self) -> None:
+        """End the watches, then the connections that they use."""
+        await self.watches.close()
+        await self.clusters.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,22 @@ def integer(description: str, *, minimum: int, maximum: int, default: int | None
 def boolean(description: str, *, default: bool | None = None) -> Schema:
     """True or false."""
     return {"type": "boolean", "description": description} | ({"default": default} if default is not None else {})
+
+
+def number(description: str, *, maximum: float, default: float) -> Schema:
+    """A number from 0 on."""
+    return {"type": "number", "description": description, "minimum": 0, "maximum": maximum, "default": default}
+
+
+def listing(of: Schema, description: str, *, most: int, default: Sequence[object] | None = None) -> Schema:
+    """A list."""
+    schema: dict[str, Any] = {"type": "array", "description": description, "items": of, "maxItems": most}
+    return schema | ({"default": list(default)} if default is not None else {})
+
+
+def record(properties: Mapping[str, Schema], *, required: Sequence[str]) -> Schema:
+    """A mapping with known keys, as an item of a list. Defaults in it are words only: nothing fills them in."""
+    return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False}
 
 
 CONTEXT = text("Kubeconfig context (cluster); empty: the current one. k8s_list_contexts names them.", default="")

@@ -1,0 +1,207 @@
+"""One Kubernetes watch, held: its requests one after the other, its events redacted on arrival and kept until taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+
+from configuration.errors import ClusterError, Expired, K8sMcpError, Unreachable
+from kinds.kind import Kind
+from mcp_tools.api_errors import error_of
+from mcp_tools.change_buffer import BufferFull, Change, ChangeBuffer
+from mcp_tools.k8s_api import ClusterApi, Query
+from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_forms import form_of
+from mcp_tools.redaction import Redactor
+from mcp_tools.watch_lines import LineSplitter, LineTooLong, WatchEvent, decode_event
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = (540, 600)
+"""How long one request is asked to last. At random, so that thirty watches are not opened again all at once."""
+SILENCE_SECONDS = 180.0
+"""Three times the span between two bookmarks: a connection that is quiet for so long leads nowhere any more."""
+EVENTS_AT_A_TIME = 20
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTarget:
+    """What is watched. `server` is the address: a context that leads elsewhere now is another target."""
+
+    context: str
+    server: str
+    path: str
+    kind: Kind = field(compare=False)
+    namespace: str | None = None
+
+    @classmethod
+    def of(cls, api: ClusterApi, kind: Kind, namespace: str | None) -> WatchTarget:
+        return cls(api.context, api.server, kind.api_path(namespace), kind, namespace)
+
+    def __str__(self) -> str:
+        return f"{self.kind.name}" + (f" in namespace {self.namespace}" if self.namespace else "")
+
+
+class HeldWatch:
+    """Runs from its making until `close()` or an error, which `error` then holds.
+
+    At the end of a request the next one begins where it ended. `seconds` are the bounds of a request's length.
+    """
+
+    def __init__(
+        self, api: ClusterApi, target: WatchTarget, cursor: str, redactor: Redactor, *,
+        buffer: ChangeBuffer | None = None, seconds: tuple[int, int] = WATCH_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.target = target
+        self.buffer = buffer or ChangeBuffer(cursor)
+        self.listeners: set[asyncio.Event] = set()
+        self.error: K8sMcpError | None = None
+        self.heard_at: float | None = None
+        self.headers_seconds = 0.0
+        self.changed_at = 0.0
+        """Of the loop's clock: when the last event came."""
+        self.opened = asyncio.Event()
+        """Set once the first request has been answered, or has failed."""
+        self._api = api
+        self._form = form_of(target.kind)
+        self._redactor = redactor
+        self._seconds = seconds
+        self._silence_seconds = silence_seconds
+        self._bookmarks_expected = True
+        self._early_ends = 0
+        self._clock = clock
+        self._task = asyncio.create_task(self._run(), name=f"watch:{target.context}:{target}")
+
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        return self._task.done()
+
+    async def close(self) -> None:
+        """End the request; returns when it has ended."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                started = time.monotonic()
+                length = random.randint(*self._seconds)  # noqa: S311  jitter, no secret
+                await self._request(length)
+                await asyncio.sleep(self._pause(time.monotonic() - started, length))
+        except (BufferFull, LineTooLong, msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            self.error = Expired(f"cannot {self._doing}: {error}; list again from the start", reason=type(error).__name__)
+        except K8sMcpError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001  top of this task: the next poll hears of it
+            log.error("watch of %s failed unexpectedly: %s", self.target, type(error).__name__)
+            self.error = ClusterError(f"cannot {self._doing}: failed unexpectedly ({type(error).__name__})")
+        finally:
+            self.opened.set()
+            self._tell()
+
+    @property
+    def _doing(self) -> str:
+        return f"watch {self.target}"
+
+    async def _request(self, length: int) -> None:
+        """One request, to its end. Raises ClusterError when it cannot be begun, or when the API server says so."""
+        query: Query = [
+            ("watch", "1"),
+            ("resourceVersion", self.buffer.newest),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", length),
+            *self._form.query,
+        ]
+        silence = self._silence_seconds if self._bookmarks_expected else length + 15.0
+        begun = False
+        try:
+            async with self._api.stream(
+                self.target.path, doing=self._doing, query=query, accept=self._form.accept_watch, silence_seconds=silence
+            ) as answer:
+                begun = True
+                self._heard()
+                self.headers_seconds = answer.headers_seconds
+                self.changed_at = asyncio.get_running_loop().time()
+                self.opened.set()
+                splitter = LineSplitter()
+                async for piece in answer.pieces:
+                    await self._receive(splitter.feed(piece))
+        except Unreachable as error:
+            if not begun:
+                raise
+            self._note_silence(error)
+
+    def _note_silence(self, error: Unreachable) -> None:
+        """Some kinds have no bookmarks (events): then silence says nothing before the request's own end."""
+        log.debug("%s: the watch broke off: %s", self.target, error)
+        if isinstance(error.__cause__, TimeoutError):
+            self._bookmarks_expected = False
+
+    async def _receive(self, lines: list[bytes]) -> None:
+        """Other calls get their turn every few events: redaction takes a fifth of a millisecond each."""
+        for number, line in enumerate(lines, 1):
+            self._take_in(decode_event(line))
+            if number % EVENTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    def _take_in(self, event: WatchEvent) -> None:
+        decoded: dict[str, Any] = orjson.loads(memoryview(event.object))
+        if event.type == "ERROR":
+            raise error_of(_code_of(decoded), bytes(event.object), f"{self._doing} (context {self.target.context})")
+        heard_at, version = self._heard(), _resource_version(decoded)
+        if event.type == "BOOKMARK":
+            self._bookmarks_expected = True
+            self.buffer.mark(version)
+            return
+        bodies = [self._body(event.type, obj) for obj in self._form.event_objects(decoded)]
+        self.buffer.add(Change(version, b",".join(bodies), heard_at))
+        self.changed_at = asyncio.get_running_loop().time()
+        self._tell()
+
+    def _body(self, type_: str, obj: dict[str, Any]) -> bytes:
+        """Who deleted an object, nothing in it says: its newest manager only changed it last."""
+        manager = take_manager(obj)
+        redacted = self._redactor.redact_object(obj)
+        return orjson.dumps({"type": type_, "object": redacted, "manager": manager if type_ != "DELETED" else None})
+
+    def _heard(self) -> float:
+        now = self._clock()
+        self.heard_at = now
+        return now
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener.set()
+
+    def _pause(self, lasted: float, length: int) -> float:
+        """Before the next request: none after one that lasted; one that is cut off again and again comes rarer."""
+        self._early_ends = 0 if lasted >= 0.9 * length else self._early_ends + 1
+        if self._early_ends < 2:
+            return 0.0
+        between = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (self._early_ends - 2))
+        return max(0.0, between - lasted)
+
+
+def _code_of(status: Any) -> int:
+    code = status.get("code") if isinstance(status, dict) else None
+    return code if isinstance(code, int) else 500
+
+
+def _resource_version(obj: dict[str, Any]) -> str:
+    """Of an object, or of a Table with the one row of an event. Raises ClusterError when there is none."""
+    for one in (obj, *(row.get("object") or {} for row in obj.get("rows") or [])):
+        version = (one.get("metadata") or {}).get("resourceVersion")
+        if version:
+            return str(version)
+    raise ClusterError("cannot follow a watch: the API server sent an event without resourceVersion")

@@ -1,0 +1,193 @@
+"""Keeping up, for programs: what changed since a resourceVersion, how many there are, what may be read, what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from configuration.errors import K8sMcpError
+from kinds.registry import find_kind
+from mcp_tools.error_answers import described
+from mcp_tools.held_watch import WatchTarget
+from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
+from mcp_tools.list_pages import decode_page
+from mcp_tools.object_names import namespace_name
+from mcp_tools.tool_declaration import (
+    CONTEXT,
+    NAMESPACE_FILTER,
+    Schema,
+    ToolAnswer,
+    ToolContext,
+    ToolDeclaration,
+    boolean,
+    integer,
+    listing,
+    number,
+    record,
+    text,
+    tool,
+)  # fmt: skip
+from mcp_tools.watch_holder import WatchRequest, WatchResult
+
+Result = TypeVar("Result")
+
+AT_ONCE = 8
+MAX_WATCHES = 1000
+KIND = text("Kind, e.g. pods.", max_length=253)
+CURSOR: Schema = {
+    "type": "string",
+    "description": "The resource_version of a complete list, afterwards the cursor of the previous answer.",
+    "pattern": "^(?!0+$)[A-Za-z0-9._:-]{1,64}$",
+}
+
+
+@tool(
+    "k8s_list_changes",
+    title="List what changed since",
+    arguments={
+        "context": CONTEXT,
+        "watches": listing(
+            record({"kind": KIND, "namespace": NAMESPACE_FILTER, "cursor": CURSOR}, required=("kind", "cursor")),
+            "What to follow, and from where.",
+            most=MAX_WATCHES,
+        ),
+        "wait_seconds": number("How long to wait for the first change; 0: what there is now.", maximum=60, default=0),
+        "linger_seconds": number("How long to wait for further changes after the first.", maximum=5, default=0.4),
+        "hold": boolean("Keep the watches open for the next call; false: read until quiet, then close them.", default=True),
+        "max_changes": integer("How many changes at most, over all watches.", minimum=1, maximum=100_000, default=2000),
+        "max_bytes": integer(
+            "How many bytes of changes at most, over all watches; a single larger change comes alone.",
+            minimum=65536,
+            maximum=24 * 1024 * 1024,
+            default=8 * 1024 * 1024,
+        ),
+    },
+    output=None,
+    bulk=True,
+)
+async def list_changes(
+    tools: ToolContext, *, watches: list[dict[str, str]], context: str = "", wait_seconds: float = 0,
+    linger_seconds: float = 0.4, hold: bool = True, max_changes: int = 2000, max_bytes: int = 8 * 1024 * 1024,
+) -> ToolAnswer:  # fmt: skip
+    """For programs, not for models: what happened to objects since a resourceVersion, redacted, as JSON text
+    {results: [{kind, namespace, cursor, changes: [{type, object, manager}], heard_at, more, error}], redactor_version, key_id}.
+    Results come in the order of `watches`. An error ends the wait, as a change does. `manager` is who made the newest change,
+    null where that cannot be told; `heard_at` when the API server was last heard, in epoch seconds, null for never."""
+    api = tools.clusters.api(context)
+    asked = [_request(api, one) for one in watches]
+    requests = [one for one in asked if isinstance(one, WatchRequest)]
+    found = iter(
+        await tools.watches.poll(
+            requests,
+            tools.redactor,
+            wait_seconds=wait_seconds if len(requests) == len(asked) else 0,
+            linger_seconds=linger_seconds,
+            hold=hold,
+            max_changes=max_changes,
+            max_bytes=max_bytes,
+        )
+    )
+    results = []
+    for wanted, one in zip(watches, asked, strict=True):
+        head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", ""), "cursor": wanted["cursor"]}
+        if isinstance(one, WatchRequest):
+            results.append(_as_json(head, next(found), tools))
+        else:
+            results.append(_as_json(head, WatchResult(wanted["cursor"], error=one), tools))
+    tail = {"redactor_version": tools.redactor.version, "key_id": tools.redactor.key_id}
+    return ToolAnswer((b'{"results":[' + b",".join(results) + b"]," + orjson.dumps(tail)[1:]).decode())
+
+
+def _request(api: ClusterApi, wanted: dict[str, str]) -> WatchRequest | K8sMcpError:
+    try:
+        kind, namespace = find_kind(wanted["kind"]), wanted.get("namespace", "")
+        scope = namespace_name(namespace) if namespace else None
+        return WatchRequest(api, WatchTarget.of(api, kind, scope), wanted["cursor"])
+    except K8sMcpError as error:
+        return error
+
+
+def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> bytes:
+    head["cursor"] = result.cursor
+    tail = {
+        "heard_at": result.heard_at,
+        "more": result.more,
+        "error": described(result.error, tools.redactor) if result.error else None,
+    }
+    changes = b",".join(change.body for change in result.changes)
+    return orjson.dumps(head)[:-1] + b',"changes":[' + changes + b"]," + orjson.dumps(tail)[1:]
+
+
+@tool(
+    "k8s_count_objects",
+    title="Count objects",
+    arguments={
+        "context": CONTEXT,
+        "counts": listing(
+            record({"kind": KIND, "namespace": NAMESPACE_FILTER}, required=("kind",)), "What to count.", most=MAX_WATCHES
+        ),
+    },
+    output=None,
+    bulk=True,
+)
+async def count_objects(tools: ToolContext, *, counts: list[dict[str, str]], context: str = "") -> ToolAnswer:
+    """For programs, not for models: how many objects there are now, at almost no cost to the API server, as JSON text
+    {results: [{kind, namespace, count, resource_version, error}]}. The resource version is the whole server's."""
+    api = tools.clusters.api(context)
+
+    def count(wanted: dict[str, str]) -> Callable[[], Awaitable[dict[str, Any]]]:
+        return lambda: counted(wanted)
+
+    async def counted(wanted: dict[str, str]) -> dict[str, Any]:
+        head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", "")}
+        try:
+            return head | await _count(api, head["kind"], head["namespace"])
+        except K8sMcpError as error:
+            return head | {"count": None, "resource_version": "", "error": described(error, tools.redactor)}
+
+    results = await at_most([count(wanted) for wanted in counts])
+    return ToolAnswer(orjson.dumps({"results": results}).decode())
+
+
+async def _count(api: ClusterApi, kind_name: str, namespace: str) -> dict[str, Any]:
+    kind = find_kind(kind_name)
+    scope = namespace_name(namespace) if namespace else None
+    doing = f"count {kind.name}" + (f" in namespace {scope}" if scope else "")
+    answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+    page = decode_page(answer.body, doing)
+    count = len(page.items or []) + (page.metadata.remaining or 0)
+    return {"count": count, "resource_version": page.metadata.resource_version, "error": None}
+
+
+async def at_most(work: Sequence[Callable[[], Awaitable[Result]]], count: int = AT_ONCE) -> list[Result]:
+    """Do all of it, so many at a time; results in the order of the work."""
+    free = asyncio.Semaphore(count)
+
+    async def one(do: Callable[[], Awaitable[Result]]) -> Result:
+        async with free:
+            return await do()
+
+    return await asyncio.gather(*(one(do) for do in work))
+
+
+@tool("k8s_api_usage", title="What this server has asked of the API servers", arguments={}, output=None, bulk=True)
+async def api_usage(tools: ToolContext) -> ToolAnswer:
+    """For programs, not for models: requests by Kubernetes verb and bytes received, counted since this server's start, as JSON
+    text {started_at, server_id, contexts: {name: {requests, bytes_received, watches_held}}}. Bytes are those of headers and
+    bodies as they came, compressed; another server_id means that the counters began anew."""
+    contexts = {
+        name: {
+            "requests": api.usage.requests,
+            "bytes_received": api.usage.bytes_received,
+            "watches_held": tools.watches.held(name),
+        }
+        for name, api in sorted(tools.clusters.used().items())
+    }
+    answer = {"started_at": tools.started_at, "server_id": tools.server_id, "contexts": contexts}
+    return ToolAnswer(orjson.dumps(answer).decode())
+
+
+TOOLS: tuple[ToolDeclaration, ...] = (list_changes, count_objects, api_usage)
