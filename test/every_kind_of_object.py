@@ -12,6 +12,7 @@ from controlplane.pods import failing
 from controlplane.polling import wait_until
 from controlplane.stages import FAILING_STATES
 from kinds_around_workloads import ALL_KINDS
+from mcp_tools.object_forms import form_of
 
 KINDS = {kind.name: kind for kind in ALL_KINDS}
 IMAGE = "registry.example/shop/app:1.4.2"
@@ -69,6 +70,14 @@ class EveryKindOfObject:
         if status is not None:
             made = self.api.patch(f"{path}/status", {"status": status})
         return made
+
+    def real(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """The objects of a kind, in the form in which the server reads them."""
+        declared = KINDS[kind]
+        if kind == "secrets":
+            return form_of(declared).event_objects(self.api.get_table(declared.api_path(namespace)))
+        items: list[Object] = self.api.get(declared.api_path(namespace))["items"]
+        return items
 
     def get(self, kind: str, name: str) -> Object:
         found: Object = self.api.get(KINDS[kind].api_path(self.namespace, name))
@@ -177,6 +186,11 @@ class EveryKindOfObject:
 
     def _policy(self) -> None:
         self.post("configmaps", "settings", data={"a": "1", "b": "2"}, binaryData={"c": "AAAA"}, immutable=True)
+        self.post("secrets", "plain", data={"a": "MQ==", "b": "Mg=="}, stringData={"c": "3"})
+        self.post("secrets", "empty", type="example.com/nothing", immutable=True)
+        labels = {"owner": "helm", "name": "shop", "version": "2", "status": "deployed", "modifiedAt": "1767225600"}
+        release = {"release": "SDRzSUFBQUFBQUFBLw=="}
+        self.post("secrets", "sh.helm.release.v1.shop.v2", meta={"labels": labels}, type="helm.sh/release.v1", data=release)
         self.post("serviceaccounts", "runner", automountServiceAccountToken=False, imagePullSecrets=[{"name": "registry"}])
         rules = [{"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["get"]}]
         self.post("roles", "reader", rules=rules)

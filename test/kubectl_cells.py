@@ -150,6 +150,7 @@ CELLS: Mapping[str, Mapping[str, Cell]] = {
     }
     | TEMPLATE,
     "configmaps": NAME | {"Data": column("data_count")},
+    "secrets": NAME | {"Type": column("type"), "Data": column("key_count")},
     "persistentvolumeclaims": NAME
     | {
         "Status": column("status"),

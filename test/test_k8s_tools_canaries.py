@@ -30,6 +30,8 @@ STRUCTURED = {
     "condition message": "cnry-condition-message",
     "secret data": "cnry-secret-data",
 }
+PAYLOAD = "cnry-secret-payload"
+"""Of a Secret that nobody applied: its value is in its data, and nowhere else."""
 SCRIPT = "\n".join(canary.text for canary in TEXT_FORMS)
 
 
@@ -88,6 +90,8 @@ def planted(control_plane: ControlPlane) -> Iterator[str]:
         manifest("v1", "Pod", "bare", notes, spec=template["spec"]),
     ]
     control_plane.kubectl("apply", "-n", name, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    payload = manifest("v1", "Secret", "payload", stringData={"k": PAYLOAD})
+    control_plane.api.post(f"/api/v1/namespaces/{name}/secrets", payload)
     bare = control_plane.pods.wait(name, "bare", lambda pod: pod["status"].get("startTime"))
     about = {"apiVersion": "v1", "kind": "Pod", "namespace": name, "name": "bare", "uid": bare["metadata"]["uid"]}
     message = f"password: {STRUCTURED['event message']}\n{SCRIPT}"[:1000]
@@ -128,7 +132,8 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             *objects,
             {"kind": "namespaces", "name": namespace},
             {"kind": "pods", "name": secret},
-            {"kind": "secrets", "name": "s"},
+            {"kind": "secrets", "name": "s", "namespace": namespace},
+            {"kind": "secrets", "name": "payload", "namespace": namespace},
         ],
         "k8s_get_pod_logs": [
             {"name": "bare", "namespace": namespace, "tail_lines": 5000},
@@ -180,7 +185,14 @@ CHANNELS = {
         "flag= in args",
     },
     "k8s_get_pod_logs": {"log", "private key", "jwt"},
-    "k8s_export_page": {"env value", "http header of a probe", "flag and value in args", "private key", "event message"},
+    "k8s_export_page": {
+        "env value",
+        "http header of a probe",
+        "flag and value in args",
+        "private key",
+        "event message",
+        "secret data",
+    },
     "k8s_create_deployment": {"env value"},
     "k8s_delete_resource": {"env value", "annotation"},
 }
@@ -199,11 +211,14 @@ def test_without_the_redactor_the_search_finds_the_secrets(
 def test_the_payload_of_a_secret_is_not_even_fetched(
     control_plane: ControlPlane, tool_client: Callable[..., ToolClient], planted: str, redactor: NoRedactor | None
 ) -> None:
+    """Without the redactor too: it is not what keeps the values back. (That requests ask for tables: test_secrets_*.py.)"""
     tools = tool_client(control_plane.kubeconfig, **({"redactor": redactor} if redactor else {}))
     mark = control_plane.audit.mark()
+    seen = ""
     for tool, views in every_view(planted).items():
         for arguments in views:
-            assert not leaks(str(tools.result(tool, arguments)), STRUCTURED["secret data"])
-    assert [
-        request for request in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if request.resource == "secrets"
-    ] == []
+            seen += str(tools.result(tool, arguments))
+    assert "payload" in seen
+    assert not leaks(seen, PAYLOAD)
+    requests = [one for one in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if one.resource == "secrets"]
+    assert {one.verb for one in requests} - {"watch"} == {"get", "list"}

@@ -147,9 +147,9 @@ def test_an_expired_token_says_to_list_again(
 @pytest.mark.parametrize(
     ("tool", "arguments", "type_", "words"),
     [
-        ("k8s_list_resources", {"kind": "secrets"}, "UnknownKind", "known kinds: namespaces"),
-        ("k8s_get_resource", {"kind": "Secret", "name": "x"}, "UnknownKind", "known kinds: namespaces"),
-        ("k8s_export_page", {"kind": "secrets"}, "UnknownKind", "known kinds: namespaces"),
+        ("k8s_list_resources", {"kind": "gizmos"}, "UnknownKind", "known kinds: namespaces"),
+        ("k8s_get_resource", {"kind": "Gizmo", "name": "x"}, "UnknownKind", "known kinds: namespaces"),
+        ("k8s_export_page", {"kind": "gizmos"}, "UnknownKind", "known kinds: namespaces"),
         ("k8s_list_resources", {"kind": "pods", "filters": {"bogus": "x"}}, "ConfigurationError", "it knows: status"),
         ("k8s_list_resources", {"kind": "pods", "filters": {"healthy": "yes"}}, "InvalidArguments", "must be a boolean"),
         ("k8s_list_pods", {"label_selector": "app in (a"}, "InvalidSelector", "as kubectl does"),

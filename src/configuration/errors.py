@@ -9,6 +9,7 @@
     │   ├── Unauthorized           1   401: the credentials are wrong or have expired
     │   ├── NotPermitted           1   403: the credentials may not do this
     │   ├── NotFound               1   404: the object or the resource does not exist
+    │   ├── KindNotServed          1   404: this cluster has no such kind (its API group is not installed)
     │   ├── Conflict               1   409: a precondition or an existing object is in the way
     │   └── Expired                1   410: a continue token or resourceVersion is too old; list again
     ├── CacheError                 1   the database cannot be used
@@ -81,6 +82,10 @@ class NotPermitted(ClusterError):
 
 class NotFound(ClusterError):
     """HTTP 404: the object, or the resource itself, does not exist."""
+
+
+class KindNotServed(ClusterError):
+    """HTTP 404 for the kind itself: the cluster does not serve it, its API group is not installed."""
 
 
 class Conflict(ClusterError):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
 
 from configuration.errors import ClusterError
+from mcp_tools.json_repair import LEVELS, cut_deep, repaired
+
+Page = TypeVar("Page")
+
+_LEVELS_ABOVE = 5
+"""Of the page around its objects."""
 
 
 class ListMeta(msgspec.Struct):
@@ -30,15 +36,35 @@ _DECODER = msgspec.json.Decoder(ListPage)
 
 def decode_page(body: bytes, doing: str) -> ListPage:
     """Raises ClusterError when the body is no list (half a page, a proxy's answer)."""
+    return decode_list(_DECODER, body, doing)
+
+
+def decode_list(decoder: msgspec.json.Decoder[Page], body: bytes, doing: str, what: str = "list") -> Page:
+    """The same with another decoder. An object that is nested too deep for it is cut off, and costs nobody else."""
     try:
-        return _DECODER.decode(body)
+        try:
+            return decoder.decode(body)
+        except RecursionError:
+            return decoder.decode(cut_deep(body, LEVELS + _LEVELS_ABOVE))
     except msgspec.MsgspecError as error:
-        raise ClusterError(f"cannot {doing}: the API server's answer is not a list ({error}); try again") from None
+        raise ClusterError(f"cannot {doing}: the API server's answer is not a {what} ({error}); try again") from None
+
+
+def decode_item(raw: msgspec.Raw | bytes) -> dict[str, Any]:
+    """One object with its managedFields. Raises TypeError or ValueError when it is none."""
+    text = memoryview(raw)
+    try:
+        obj = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        obj = orjson.loads(repaired(bytes(text)))
+    if not isinstance(obj, dict):
+        raise TypeError(f"an object is a JSON object, not {type(obj).__name__}")
+    return obj
 
 
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     """One object without its managedFields, which are half of its bytes and nobody's answer."""
-    obj: dict[str, Any] = orjson.loads(memoryview(raw))
+    obj = decode_item(raw)
     metadata = obj.get("metadata")
     if isinstance(metadata, dict):
         metadata.pop("managedFields", None)

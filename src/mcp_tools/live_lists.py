@@ -16,14 +16,16 @@ from mcp_tools import continue_tokens
 from mcp_tools.collector_pause import collector_paused
 from mcp_tools.continue_tokens import Position
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
-from mcp_tools.list_pages import ListPage, decode_object, decode_page
+from mcp_tools.list_pages import ListPage
+from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_forms import ObjectForm, form_of
 from mcp_tools.redaction import Redactor
 
 FILTERED_PAGE = 500
 """Objects read at a time when only some of them will be rows."""
 PAGE_BYTES = 8 * 1024 * 1024
 """Of one answer of the API. Objects of a megabyte exist; 500 of them would not fit into memory."""
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,20 @@ async def _read_page(
 ) -> ListPage:
     where = f" in namespace {query.namespace}" if query.namespace else ""
     doing = f"list {query.kind.name}{where}"
+    form = form_of(query.kind)
     parameters: list[tuple[str, str | int]] = [("limit", size)]
     if selector:
         parameters.append(("labelSelector", selector))
     if token:
         parameters.append(("continue", token))
     try:
-        answer = await api.get(query.kind.api_path(query.namespace), doing=doing, query=parameters, max_bytes=max_bytes)
+        answer = await api.get(
+            query.kind.api_path(query.namespace),
+            doing=doing,
+            query=[*parameters, *form.query],
+            accept=form.accept_list,
+            max_bytes=max_bytes,
+        )
     except Expired as error:
         raise Expired(
             f"cannot {doing}: the continue token is older than the API server keeps (about 5 minutes); "
@@ -100,17 +109,17 @@ async def _read_page(
             status=410,
             reason=error.reason,
         ) from None
-    return decode_page(answer.body, doing)
+    return form.page(answer.body, doing)
 
 
 def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Redactor, found: _Found) -> int:
     """Add rows until the limit is reached; says how many items of the page were looked at."""
-    skip_to = after.encode()
+    skip_to, form = after.encode(), form_of(query.kind)
     with collector_paused():
         for index, raw in enumerate(items):
             if len(found.rows) >= query.limit:
                 return index
-            obj = decode_object(raw)
+            obj = _object(form, raw)
             metadata = obj.get("metadata") or {}
             key = sort_key(metadata.get("namespace"), str(metadata.get("name") or ""))
             if after and key <= skip_to:
@@ -122,6 +131,16 @@ def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Reda
             elif query.accepts(record):
                 found.rows.append(row(query.kind, record))
     return len(items)
+
+
+def _object(form: ObjectForm, raw: msgspec.Raw) -> dict[str, Any]:
+    """An item that is no object is one without a name: it costs itself, not the page."""
+    try:
+        obj = form.item(raw)
+    except (TypeError, ValueError, AttributeError):
+        return {}
+    take_manager(obj)
+    return obj
 
 
 def _record(kind: Kind, obj: dict[str, Any], redactor: Redactor) -> Record | None:

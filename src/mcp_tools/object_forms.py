@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import orjson
 
 from configuration.errors import ClusterError
 from kinds.kind import Kind
 from mcp_tools.k8s_api import JSON, TABLE
-from mcp_tools.list_pages import ListMeta, ListPage, decode_page
+from mcp_tools.list_pages import ListMeta, ListPage, decode_item, decode_list, decode_page
 from mcp_tools.managed_fields import key_names
 
 SECRET_CELLS = ("Name", "Type", "Data", "Age")
@@ -27,9 +26,10 @@ SECRET_CELLS = ("Name", "Type", "Data", "Age")
 class ObjectForm:
     """How one kind is listed and watched.
 
-    `query` goes into every LIST and watch. `page` takes the body of a LIST (raises ClusterError when it is none) and leaves
-    the items as JSON text; `item` decodes one of them. `event_objects` takes the `object` of a watch event (ADDED, MODIFIED,
-    DELETED) and gives the objects in it. Objects from both are whole (apiVersion, kind) and still have their managedFields.
+    `query` goes into every LIST, GET and watch. `page` takes the body of a LIST (raises ClusterError when it is none) and
+    leaves the items as JSON text; `item` decodes one of them (TypeError, ValueError: it is no object); `one` takes the body
+    of a GET. `event_objects` takes the `object` of a watch event (ADDED, MODIFIED, DELETED) and gives the objects in it.
+    Objects are whole (apiVersion, kind) and still have their managedFields.
     """
 
     accept_list: str
@@ -37,6 +37,7 @@ class ObjectForm:
     query: tuple[tuple[str, str], ...]
     page: Callable[[bytes, str], ListPage]
     item: Callable[[msgspec.Raw | bytes], dict[str, Any]]
+    one: Callable[[bytes, str], dict[str, Any]]
     event_objects: Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
@@ -48,10 +49,15 @@ def form_of(kind: Kind) -> ObjectForm:
 
     def item(raw: msgspec.Raw | bytes) -> dict[str, Any]:
         """Items of a list carry neither apiVersion nor kind: they get them, so that every object stands by itself."""
-        obj: dict[str, Any] = head | orjson.loads(memoryview(raw))
-        return obj
+        return head | decode_item(raw)
 
-    return ObjectForm(JSON, JSON, (), decode_page, item, lambda obj: [head | obj])
+    def one(body: bytes, doing: str) -> dict[str, Any]:
+        try:
+            return item(body)
+        except (TypeError, ValueError) as error:
+            raise ClusterError(f"cannot {doing}: the API server's answer is not an object ({error}); try again") from None
+
+    return ObjectForm(JSON, JSON, (), decode_page, item, one, lambda obj: [head | obj])
 
 
 class _Column(msgspec.Struct):
@@ -70,12 +76,7 @@ _TABLES = msgspec.json.Decoder(_Table)
 
 def _secrets_page(body: bytes, doing: str) -> ListPage:
     """Refuses anything but a Table: a proxy that ignores `Accept` must not make values go further than this line."""
-    try:
-        table = _TABLES.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ClusterError(
-            f"cannot {doing}: the API server's answer is not a table ({type(error).__name__}); try again"
-        ) from None
+    table = decode_list(_TABLES, body, doing, "table")
     if table.kind != "Table":
         raise ClusterError(
             f"cannot {doing}: the API server was asked for a table without values and sent {table.kind[:60]!r}, which is "
@@ -85,10 +86,14 @@ def _secrets_page(body: bytes, doing: str) -> ListPage:
 
 
 def _secret_item(raw: msgspec.Raw | bytes) -> dict[str, Any]:
-    row = orjson.loads(memoryview(raw))
-    if not isinstance(row, dict):
-        raise TypeError("a row of a table is a JSON object")
-    return _secret(row, SECRET_CELLS)
+    return _secret(decode_item(raw), SECRET_CELLS)
+
+
+def _one_secret(body: bytes, doing: str) -> dict[str, Any]:
+    rows = _secrets_page(body, doing).items or []
+    if len(rows) != 1:
+        raise ClusterError(f"cannot {doing}: the API server's table has {len(rows)} rows instead of one; try again")
+    return _secret_item(rows[0])
 
 
 def _secret_event(obj: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,4 +126,4 @@ def _secret(row: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     return secret
 
 
-_SECRETS = ObjectForm(TABLE, TABLE, (("includeObject", "Metadata"),), _secrets_page, _secret_item, _secret_event)
+_SECRETS = ObjectForm(TABLE, TABLE, (("includeObject", "Metadata"),), _secrets_page, _secret_item, _one_secret, _secret_event)

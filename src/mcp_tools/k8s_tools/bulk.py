@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
 
+import msgspec
 import orjson
 
 from kinds.kind import Kind
 from kinds.registry import find_kind
 from mcp_tools.collector_pause import collector_paused
+from mcp_tools.json_repair import repaired
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
-from mcp_tools.list_pages import ListPage, decode_object, decode_page
+from mcp_tools.list_pages import ListPage
+from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_forms import ObjectForm, form_of
 from mcp_tools.object_names import namespace_name
 from mcp_tools.redaction import Redactor
 from mcp_tools.tool_declaration import CONTEXT, NAMESPACE_FILTER, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
+
+log = logging.getLogger(__name__)
 
 PAGE_OBJECTS = 500
 BULK_LIMIT = 100
@@ -49,7 +55,8 @@ async def export_page(
     continue_token: str = "", max_bytes: int = PAGE_BYTES,
 ) -> ToolAnswer:  # fmt: skip
     """For programs, not for models: one page of redacted objects as JSON text
-    {kind, resource_version, continue, remaining, objects, redactor_version, key_id}."""
+    {kind, resource_version, continue, remaining, objects, managers, redactor_version, key_id}. `managers` says for each
+    object who wrote it last (null when that cannot be told)."""
     found = find_kind(kind)
     scope = namespace_name(namespace) if namespace else None
     api = tools.clusters.api(context)
@@ -66,21 +73,24 @@ async def export_page(
 
 async def _read_page(api: ClusterApi, kind: Kind, namespace: str | None, limit: int, token: str, max_bytes: int) -> ListPage:
     """Halves the number of objects until the page fits; a single object always does."""
+    form = form_of(kind)
     doing = f"export {kind.name}" + (f" in namespace {namespace}" if namespace else "")
     while True:
         query: list[tuple[str, str | int]] = [("limit", limit)] + ([("continue", token)] if token else [])
         bound = max_bytes if limit > 1 else None
         try:
-            answer = await api.get(kind.api_path(namespace), doing=doing, query=query, max_bytes=bound)
+            answer = await api.get(
+                kind.api_path(namespace), doing=doing, query=[*query, *form.query], accept=form.accept_list, max_bytes=bound
+            )
         except AnswerTooLarge:
             limit = max(1, limit // 2)
             continue
-        return decode_page(answer.body, doing)
+        return form.page(answer.body, doing)
 
 
 async def _as_text(kind: Kind, page: ListPage, redactor: Redactor) -> str:
     """Other calls, and the next page's bytes, get their turn every few objects: redaction takes 100 ms a page."""
-    head = {
+    head: dict[str, object] = {
         "kind": kind.name,
         "resource_version": page.metadata.resource_version,
         "continue": page.metadata.continue_token,
@@ -88,19 +98,31 @@ async def _as_text(kind: Kind, page: ListPage, redactor: Redactor) -> str:
         "redactor_version": redactor.version,
         "key_id": redactor.key_id,
     }
+    form = form_of(kind)
     objects: list[bytes] = []
+    managers: list[str | None] = []
     with collector_paused():
         for number, raw in enumerate(page.items or []):
             if number % OBJECTS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-            objects.append(_redacted(kind, raw, redactor))
+            text, manager = _redacted(kind, form, raw, redactor)
+            objects.append(text)
+            managers.append(manager)
+    head["managers"] = managers
     return (orjson.dumps(head)[:-1] + b',"objects":[' + b",".join(objects) + b"]}").decode()
 
 
-def _redacted(kind: Kind, raw: Any, redactor: Redactor) -> bytes:
-    """Items of a list carry neither apiVersion nor kind: they get them, so that every object stands by itself."""
-    obj = {"apiVersion": kind.api_version, "kind": kind.kind} | decode_object(raw)
-    return orjson.dumps(redactor.redact_object(obj))
+def _redacted(kind: Kind, form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> tuple[bytes, str | None]:
+    """One object as text, and its manager. What is odd about an object costs that object only: what is nested too deep is
+    left out of it, and what is no object at all becomes one without a name, which the reader counts as malformed."""
+    for odd in (False, True):
+        try:
+            obj = form.item(repaired(bytes(memoryview(raw))) if odd else raw)
+            manager = take_manager(obj)
+            return orjson.dumps(redactor.redact_object(obj)), manager
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            log.info("an object of %s cannot be exported as it is (%s)", kind.name, type(error).__name__)
+    return orjson.dumps({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}}), None
 
 
 TOOLS: tuple[ToolDeclaration, ...] = (export_page,)

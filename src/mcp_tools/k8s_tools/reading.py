@@ -11,8 +11,11 @@ from configuration.errors import ClusterError, NotFound, NotPermitted
 from kinds.envelope import live
 from kinds.kind import Kind, row
 from kinds.registry import KINDS, find_kind
+from mcp_tools.json_repair import LEVELS, depth_of, repaired
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.list_pages import decode_page
+from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_forms import form_of
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
@@ -85,7 +88,7 @@ async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {"verb": "list", "group": kind.group, "resource": kind.name}},
+        "spec": {"resourceAttributes": {"verb": "list", "group": kind.group, "resource": kind.resource}},
     }
     try:
         answer = await api.send(
@@ -190,8 +193,13 @@ def scope_of(tools: ToolContext, api: ClusterApi, kind: Kind, namespace: str) ->
 async def read_object(tools: ToolContext, api: ClusterApi, kind: Kind, name: str, namespace: str | None) -> dict[str, Any]:
     """One redacted object without managedFields. Raises ClusterError."""
     where = f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
-    answer = await api.get(kind.api_path(namespace, name), doing=f"get {where}")
-    return tools.redactor.redact_object(decode_object(answer.body))
+    form = form_of(kind)
+    answer = await api.get(kind.api_path(namespace, name), doing=f"get {where}", query=form.query, accept=form.accept_list)
+    obj_ = form.one(answer.body, f"get {where}")
+    if depth_of(obj_) > LEVELS:  # clients refuse answers that are nested deeper
+        obj_ = form.one(repaired(answer.body), f"get {where}")
+    take_manager(obj_)
+    return tools.redactor.redact_object(obj_)
 
 
 TOOLS: tuple[ToolDeclaration, ...] = (get_cluster_info, list_contexts, get_resource)
