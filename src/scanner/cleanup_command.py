@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 
 from cache.cache_manager import CacheManager
+from cache.connection import connect_writer, database_errors
 from cache.scan_lock import ScanLock
 from configuration.errors import CacheMissing
 from kinds.registry import KINDS
 from scanner.settings import ScannerSettings
 
 
-def clean_up_now(settings: ScannerSettings, *, as_json: bool) -> None:
+def clean_up_now(settings: ScannerSettings, *, vacuum: bool = False, as_json: bool) -> None:
     """Clean up and print what was removed. Raises CacheMissing without a database, LockHeld while a scanner runs."""
     path = settings.cache_db_path
     if not path.exists():
         raise CacheMissing(f"there is no database at {path}: nothing has been scanned yet; run `scanner scan`")
-    with ScanLock(path), CacheManager(path, policy=settings.ttl_policy(), kinds=KINDS) as cache:
-        report = cache.cleanup()
+    with ScanLock(path):
+        with CacheManager(path, policy=settings.ttl_policy(), kinds=KINDS) as cache:
+            report = cache.cleanup()
+        before, after = rewrite(path) if vacuum else (path.stat().st_size, path.stat().st_size)
     if as_json:
-        json.dump(asdict(report), sys.stdout, indent=2)
+        json.dump(asdict(report) | {"bytes_before": before, "bytes_after": after}, sys.stdout, indent=2)
         print()
         return
     print(
         f"{path}: removed {report.deleted_objects} deleted objects, {report.changes} changes, {report.findings} findings and "
         f"{report.rows} rows of {len(report.purged)} kinds that were past their grace"
     )
+    if vacuum:
+        print(f"{path}: rewritten, {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+
+
+def rewrite(path: Path) -> tuple[int, int]:
+    """VACUUM, and its log folded into the file: sizes in bytes before and after. Readers see the old file until it is done.
+
+    Raises CacheBusy and CacheError (a full disk), after which the file is as it was.
+    """
+    with database_errors(path), closing(connect_writer(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = path.stat().st_size
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return before, path.stat().st_size

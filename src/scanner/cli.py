@@ -76,27 +76,45 @@ def scan(
 
 
 @app.command()
-def status(contexts: Contexts = None, output: Output = "table", env_file: EnvFile = None, debug: Debug = False) -> None:
-    """Show how fresh everything is; exit code 1 when something is stale, failed or down.
+def status(
+    contexts: Contexts = None,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Say nothing but by exit code whether a daemon is at work: for liveness probes.")
+    ] = False,
+    output: Output = "table",
+    env_file: EnvFile = None,
+    debug: Debug = False,
+) -> None:
+    """Show how fresh everything is and what that costs; exit code 1 when something is stale, failed or down.
 
     Example: scanner status -o json
     """
     settings = _prepared(env_file, debug, contexts)
-    from scanner.status_command import print_status
+    from scanner.status_command import print_status, require_alive
 
-    print_status(settings, as_json=output == "json")
+    if alive:
+        require_alive(settings)
+    else:
+        print_status(settings, as_json=output == "json")
 
 
 @app.command()
-def cleanup(output: Output = "table", env_file: EnvFile = None, debug: Debug = False) -> None:
+def cleanup(
+    vacuum: Annotated[
+        bool, typer.Option("--vacuum", help="Then rewrite the file without its gaps; needs as much free space again.")
+    ] = False,
+    output: Output = "table",
+    env_file: EnvFile = None,
+    debug: Debug = False,
+) -> None:
     """Forget history older than CACHE_HISTORY_RETENTION, without waiting for the daemon.
 
-    Example: scanner cleanup
+    Example: scanner cleanup --vacuum
     """
     settings = _prepared(env_file, debug, None)
     from scanner.cleanup_command import clean_up_now
 
-    clean_up_now(settings, as_json=output == "json")
+    clean_up_now(settings, vacuum=vacuum, as_json=output == "json")
 
 
 def _prepared(env_file: Path | None, debug: bool, contexts: list[str] | None, *, quiet: bool = False) -> ScannerSettings:

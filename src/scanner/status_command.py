@@ -1,141 +1,207 @@
-"""`scanner status`: how fresh each kind of each cluster is, and whether a scanner keeps it so."""
+"""`scanner status`: how fresh each kind of each cluster is, whether a scanner keeps it so, and what that costs.
+
+Judged are the clusters and kinds that the settings make this scanner responsible for; what else the database holds is named.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cache.freshness import Freshness
+from cache.freshness import Freshness, combine
 from cache.status import CacheStatus, cache_status
-from configuration.errors import K8sMcpError
+from configuration.errors import ConfigurationError, K8sMcpError
+from kinds.kind import Kind
 from kinds.registry import KINDS
 from kinds.times import to_rfc3339
+from mcp_tools.kubeconfig import IN_CLUSTER, load_kubeconfig
+from mcp_tools.server_address import OWN_SERVER
 from mcp_tools.settings import ALL_CONTEXTS, context_names
 from scanner.settings import ScannerSettings
+from scanner.status_table import print_table
 
-State = Literal["fresh", "stale", "failed", "never scanned", "not permitted"]
-HEALTHY: tuple[State, ...] = ("fresh", "not permitted")
+State = Literal["fresh", "stale", "failed", "never scanned", "not permitted", "partly permitted", "not served"]
+FAULTS: tuple[State, ...] = ("failed", "stale", "never scanned")
+"""What `scanner status` complains about. What the credentials or the cluster do not offer is no fault of the scanner."""
+ALIVE_SECONDS = 180
+"""A daemon that works leaves a sign each minute or more often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindStatus:
-    """One row of the answer. `age_seconds` is None when the kind was never scanned."""
+    """One row of the answer. `age_seconds` is None when the kind was never scanned.
+
+    `strategy`: how it was last looked at (list, catch-up, check, follow). `namespaces`: how many single ones are cached where
+    the cluster as a whole may not be listed, else None.
+    """
 
     cluster: str
     kind: str
     state: State
+    strategy: str
     objects: int
+    namespaces: int | None
     age_seconds: int | None
     ttl_seconds: int | None
     last_checked_at: str | None
+    last_full_at: str | None
     duration_ms: int | None
     malformed: int
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """What is printed. `others`: clusters in the database that these settings do not name, and that nobody judges."""
+
+    status: CacheStatus
+    kinds: tuple[KindStatus, ...]
+    others: tuple[str, ...]
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(kind.cluster for kind in self.kinds))
+
+
 def print_status(settings: ScannerSettings, *, as_json: bool) -> None:
     """Print to stdout; raises K8sMcpError (exit code 1) when something is not as it should be."""
-    status = cache_status(settings.cache_db_path)
-    kinds = _kinds(_wanted(settings, status), status.kinds, time.time())
+    report = status_report(settings, os.environ, time.time())
     if as_json:
-        json.dump(_as_json(status, kinds), sys.stdout, indent=2)
+        json.dump(as_json_object(report), sys.stdout, indent=2)
         print()
     else:
-        _print_table(status, kinds)
-    complaints = _complaints(status, kinds)
-    if complaints:
-        raise K8sMcpError("; ".join(complaints))
+        print_table(report)
+    found = complaints(report)
+    if found:
+        raise K8sMcpError("; ".join(found))
 
 
-def _wanted(settings: ScannerSettings, status: CacheStatus) -> list[str]:
-    """The clusters named by K8S_CONTEXTS, be they known or not; else all that the cache knows or has tried."""
+def require_alive(settings: ScannerSettings) -> None:
+    """For liveness probes: raises K8sMcpError unless a daemon holds the lock and has left a sign lately."""
+    status = cache_status(settings.cache_db_path)
+    beat = status.heartbeat
+    if status.holder is None or beat is None:
+        raise K8sMcpError(f"no scanner works on {settings.cache_db_path}; start one with `scanner`")
+    silent = time.time() - beat.last_tick_at
+    if silent > ALIVE_SECONDS:
+        raise K8sMcpError(f"the scanner (pid {beat.pid}) has left no sign for {silent:.0f} s; restart it")
+
+
+def status_report(settings: ScannerSettings, environment: Mapping[str, str], now: float) -> StatusReport:
+    """Raises CacheMissing and other CacheErrors."""
+    status = cache_status(settings.cache_db_path)
+    known = tuple(sorted({row.cluster for row in status.clusters} | {row.cluster for row in status.kinds}))
+    wanted = responsible_for(settings, environment, known)
+    rows: dict[tuple[str, str], list[Freshness]] = {}
+    for row in status.kinds:
+        rows.setdefault((row.cluster, row.kind), []).append(row)
+    kinds = [
+        _kind_status(cluster, kind, rows.get((cluster, kind), []), now)
+        for cluster in wanted
+        for kind in (*KINDS, *_extra_kinds(settings, status.kinds))
+    ]
+    return StatusReport(status=status, kinds=tuple(kinds), others=tuple(name for name in known if name not in wanted))
+
+
+def responsible_for(settings: ScannerSettings, environment: Mapping[str, str], known: Sequence[str]) -> list[str]:
+    """The clusters that K8S_CONTEXTS means, be they known or not, as the daemon reads it. `known`: those of the database.
+
+    Where only another process can tell (somebody else's MCP server, a kubeconfig that cannot be read now): all that are known.
+    """
     names = context_names(settings.k8s_contexts)
     if names and names != (ALL_CONTEXTS,):
         return list(names)
-    return sorted({row.cluster for row in status.clusters} | {row.cluster for row in status.kinds})
+    if settings.mcp_server_url != OWN_SERVER:
+        return list(known)
+    try:
+        config = load_kubeconfig(environment)
+        if config is None:
+            return [IN_CLUSTER]
+        return [entry.name for entry in config.contexts()] if names else [config.context().name]
+    except ConfigurationError:
+        return list(known)
 
 
-def _kinds(clusters: Sequence[str], rows: Sequence[Freshness], now: float) -> list[KindStatus]:
-    known = {(row.cluster, row.kind): row for row in rows if not row.scope}
-    return [_status(cluster, kind, known.get((cluster, kind)), now) for cluster in clusters for kind in KINDS]
+def _extra_kinds(settings: ScannerSettings, rows: Sequence[Freshness]) -> list[str]:
+    """SCANNER_EXTRA_KINDS by the names that the cache has them under: `certificates` is `certificates.cert-manager.io`."""
+    stored = {row.kind for row in rows}
+    wanted = [name.strip() for name in settings.scanner_extra_kinds.split(",") if name.strip()]
+    found = [[kind for kind in sorted(stored) if kind == name or kind.startswith(f"{name}.")] or [name] for name in wanted]
+    return [kind for kinds in found for kind in kinds if kind not in KINDS]
 
 
-def _status(cluster: str, kind: str, row: Freshness | None, now: float) -> KindStatus:
+def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float) -> KindStatus:
+    row = combine(rows)
+    parts = [one for one in rows if one.scope and one.scanned]
+    whole = next((one for one in rows if not one.scope), None)
+    partial = bool(parts) and (whole is None or whole.permitted is False)
     return KindStatus(
         cluster=cluster,
         kind=kind,
-        state=_state(row, now),
+        state=_state(KINDS.get(kind), row, partial, now),
+        strategy=row.strategy if row and row.scanned else "",
         objects=row.item_count if row else 0,
+        namespaces=len(parts) if partial else None,
         age_seconds=row.age_seconds(now) if row else None,
         ttl_seconds=row.ttl_seconds if row else None,
-        last_checked_at=to_rfc3339(row.last_checked_at) if row and row.last_checked_at is not None else None,
+        last_checked_at=_time(row.last_checked_at) if row else None,
+        last_full_at=_time(row.last_full_at) if row else None,
         duration_ms=row.duration_ms if row else None,
         malformed=row.malformed if row else 0,
-        error=(row.last_error or "") if row else "",
+        error=next((one.last_error for one in (row, *parts) if one and one.last_error), ""),
     )
 
 
-def _state(row: Freshness | None, now: float) -> State:
-    if row is not None and row.permitted is False:
-        return "not permitted"
-    if row is not None and row.last_error:
-        return "failed"
-    if row is None or not row.scanned:
+def _state(kind: Kind | None, row: Freshness | None, partial: bool, now: float) -> State:
+    if row is None:
         return "never scanned"
-    return "fresh" if row.is_fresh(now) else "stale"
+    if row.permitted is False and not partial:
+        return "not permitted"
+    if kind is not None and kind.optional and not row.scanned and not row.last_error:
+        return "not served"
+    if row.last_error:
+        return "failed"
+    if not row.scanned:
+        return "never scanned"
+    if not row.is_fresh(now):
+        return "stale"
+    return "partly permitted" if partial else "fresh"
 
 
-def _complaints(status: CacheStatus, kinds: Sequence[KindStatus]) -> list[str]:
+def _time(at: int | None) -> str | None:
+    return None if at is None else to_rfc3339(at)
+
+
+def complaints(report: StatusReport) -> list[str]:
     """What is wrong. A cache that `scanner scan` keeps fresh from cron needs no daemon; one whose daemon died does."""
-    found = []
+    status, found = report.status, []
     if status.daemon_died and status.heartbeat is not None:
         found.append(f"the scanner daemon (pid {status.heartbeat.pid}) died; start it again with `scanner`")
-    for state in ("failed", "stale", "never scanned"):
-        named = [f"{kind.cluster} {kind.kind}" for kind in kinds if kind.state == state]
+    for state in FAULTS:
+        named = [f"{kind.cluster} {kind.kind}" for kind in report.kinds if kind.state == state]
         found += [f"{state}: {', '.join(named)}"] if named else []
-    for cluster in sorted({kind.cluster for kind in kinds}):
-        if all(kind.state == "not permitted" for kind in kinds if kind.cluster == cluster):
+    for cluster in report.clusters:
+        states = {kind.state for kind in report.kinds if kind.cluster == cluster}
+        if "not permitted" in states and states <= {"not permitted", "not served"}:
             found.append(f"nothing of {cluster} may be listed with these credentials; allow `list` on what should be cached")
     if found and status.holder is None and not status.daemon_died:
         found.append("no scanner runs; start one with `scanner`")
-    return found if kinds else [*found, "no cluster was ever scanned; run `scanner scan`"]
+    return found if report.kinds else [*found, "no cluster was ever scanned; run `scanner scan`"]
 
 
-def _as_json(status: CacheStatus, kinds: Sequence[KindStatus]) -> dict[str, Any]:
+def as_json_object(report: StatusReport) -> dict[str, Any]:
+    """Documented in docs/operation.md."""
+    status = report.status
     return {
         "database": str(status.path),
         "database_bytes": status.size_bytes,
         "scanner": {"running": status.holder is not None, "pid": status.holder, "died": status.daemon_died},
-        "healthy": not _complaints(status, kinds),
-        "kinds": [asdict(kind) for kind in kinds],
+        "healthy": not complaints(report),
+        "kinds": [asdict(kind) for kind in report.kinds],
+        "other_clusters": list(report.others),
     }
-
-
-def _scanner_text(status: CacheStatus) -> str:
-    if status.holder is not None:
-        return f"running, pid {status.holder}" if status.holder else "running"
-    return "died" if status.daemon_died else "not running"
-
-
-def _print_table(status: CacheStatus, kinds: Sequence[KindStatus]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("CLUSTER", "KIND", "STATE"):
-        table.add_column(name, overflow="fold")
-    for name in ("OBJECTS", "AGE", "TTL", "MALFORMED"):
-        table.add_column(name, justify="right")
-    table.add_column("ERROR", overflow="fold")
-    for row in kinds:
-        age = "-" if row.age_seconds is None else f"{row.age_seconds} s"
-        ttl = "-" if row.ttl_seconds is None else f"{row.ttl_seconds} s"
-        style = None if row.state in HEALTHY else "red"
-        table.add_row(row.cluster, row.kind, row.state, str(row.objects), age, ttl, str(row.malformed), row.error, style=style)
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
-    console.print(f"scanner: {_scanner_text(status)}; database: {status.path}, {status.size_bytes / 1e6:.1f} MB")
-    console.print(table)
