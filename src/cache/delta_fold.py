@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 class _Written:
     """The newest state of an object that these events wrote."""
 
-    state: State
     key: bytes
     row: StoredObject
     staged: Staged
@@ -48,9 +47,12 @@ class DeltaFold:
             elif change.staged is not None:
                 self._write(change.staged, change.manager)
         for uid, written in self._written.items():
-            self.result.add_object(
-                written.state, written.key, uid, written.row.row, written.row.sides, written.staged.compressed()
-            )
+            arguments = (written.key, uid, written.row.row, written.row.sides, written.staged.compressed())
+            if uid in self.stored and uid not in self._gone:
+                details = self.rows.differing_details(self.stored[uid], written.row)
+                self.result.add_object(*arguments, state=State.CHANGED, details=details)
+            else:
+                self.result.add_object(*arguments)
         self.result.removed = [
             removed_row(self.rows, last, None if staged is None else staged.compressed()) for last, staged in self._gone.values()
         ]
@@ -82,8 +84,7 @@ class DeltaFold:
                 for found in object_changes(self.rows.kind, current, row)
             ]
         self.holders[key] = record.uid
-        is_stored = record.uid in self.stored and record.uid not in self._gone
-        self._written[record.uid] = _Written(State.CHANGED if is_stored else State.NEW, key, row, staged)
+        self._written[record.uid] = _Written(key, row, staged)
 
     def _delete(self, uid: str, staged: Staged | None) -> None:
         current = self._current(uid)

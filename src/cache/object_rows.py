@@ -12,7 +12,7 @@ import orjson
 
 from cache.kind_tables import owner_column
 from cache.rows import RecordEncoder
-from cache.staging_tables import quoted
+from cache.staging_tables import KEYED_DETAILS, quoted
 from kinds.kind import Kind
 from kinds.record import Record
 
@@ -45,6 +45,12 @@ class ObjectRows:
 
     def value(self, stored: StoredObject, name: str) -> Any:
         return stored.row[self.names.index(name)]
+
+    def differing_details(self, old: StoredObject, new: StoredObject) -> int:
+        """Which detail tables have other rows afterwards: a bit for each of `detail_tables`."""
+        pairs = [(self.value(old, table), self.value(new, table)) for table in KEYED_DETAILS]
+        pairs += [(_tuples(old.sides.get(side.name, ())), _tuples(new.sides.get(side.name, ()))) for side, _ in self._sides]
+        return sum(1 << bit for bit, (before, after) in enumerate(pairs) if before != after)
 
     def as_json(self, stored: StoredObject) -> str:
         """One JSON object, side tables as lists of objects: JSON columns nested, times as epoch seconds."""
@@ -101,6 +107,10 @@ class StoredObjects:
             ):
                 sides.setdefault(uid, {}).setdefault(side.name, []).append(values)
         return sides
+
+
+def _tuples(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in rows]
 
 
 def removed_row(rows: ObjectRows, last: StoredObject, manifest: bytes | None) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from cache.staging_tables import StagingTables, State, quoted
+from cache.staging_tables import KEYED_DETAILS, StagingTables, State, detail_tables, quoted
 from kinds.kind import Kind
 
 _WITHOUT_MANIFEST = frozenset({"events"})
@@ -36,7 +36,8 @@ class StagedWrites:
             (self._cluster, kind.name, now, now, self._cluster),
         )
         gone = f"SELECT uid FROM {staged}"
-        self._delete_details(gone)
+        for table in detail_tables(kind):
+            self._delete_details(table, gone)
         self._execute(f"DELETE FROM {self._table} WHERE cluster = ? AND uid IN ({gone})", (self._cluster,))
 
     def store(self, now: int, after: int = 0, upto: int | None = None) -> None:
@@ -44,23 +45,12 @@ class StagedWrites:
         window = "s.position > ?" + ("" if upto is None else " AND s.position <= ?")
         bounds: tuple[int, ...] = (after,) if upto is None else (after, upto)
         objects = self._tables.objects
-        self._delete_details(f"SELECT s.uid FROM {objects} s WHERE s.state = {State.CHANGED:d} AND {window}", bounds)
-        written = f"s.state <> {State.SAME:d} AND {window}"
-        self._store_objects(f"FROM {objects} s WHERE {written} ORDER BY s.position", now, bounds)
-        for side in self._kind.side_tables:
-            columns = [quoted(name) for name in ("position", *(column.name for column in side.columns))]
-            self._execute(
-                f"INSERT INTO main.{quoted(side.name)} (cluster, {self._tables.owner}, {', '.join(columns)}) "
-                f"SELECT ?, s.uid, {', '.join(f'c.{column}' for column in columns)} FROM {objects} s "
-                f"JOIN {self._tables.side(side.name)} c ON c.{self._tables.owner} = s.uid WHERE {written}",
-                (self._cluster, *bounds),
-            )
-        for table in ("labels", "annotations"):
-            self._execute(
-                f"INSERT INTO main.{table} (cluster, kind, uid, key, value) SELECT ?, ?, s.uid, j.key, j.value "
-                f"FROM {objects} s, json_each(s.{table}) j WHERE {written}",
-                (self._cluster, self._kind.name, *bounds),
-            )
+        for bit, table in enumerate(detail_tables(self._kind)):
+            differing = f"s.state = {State.CHANGED:d} AND s.details & {1 << bit} AND {window}"
+            self._delete_details(table, f"SELECT s.uid FROM {objects} s WHERE {differing}", bounds)
+        self._store_objects(f"FROM {objects} s WHERE s.state <> {State.SAME:d} AND {window} ORDER BY s.position", now, bounds)
+        for bit, table in enumerate(detail_tables(self._kind)):
+            self._store_details(table, f"s.state <> {State.SAME:d} AND s.details & {1 << bit} AND {window}", bounds)
         self._execute(
             "DELETE FROM main.deleted_objects WHERE cluster = ? AND kind = ? AND uid IN "
             f"(SELECT s.uid FROM {objects} s WHERE s.state = {State.NEW:d} AND {window})",
@@ -86,18 +76,34 @@ class StagedWrites:
             (self._cluster, now, *bounds),
         )
 
-    def _delete_details(self, uids: str, parameters: Sequence[Any] = ()) -> None:
-        """Side rows, labels and annotations of the objects that the subquery names."""
-        for side in self._kind.side_tables:
+    def _store_details(self, table: str, written: str, bounds: tuple[int, ...]) -> None:
+        objects = self._tables.objects
+        if table in KEYED_DETAILS:
             self._execute(
-                f"DELETE FROM main.{quoted(side.name)} WHERE cluster = ? AND {self._tables.owner} IN ({uids})",
-                (self._cluster, *parameters),
+                f"INSERT INTO main.{table} (cluster, kind, uid, key, value) SELECT ?, ?, s.uid, j.key, j.value "
+                f"FROM {objects} s, json_each(s.{table}) j WHERE {written}",
+                (self._cluster, self._kind.name, *bounds),
             )
-        for table in ("labels", "annotations"):
-            self._execute(
-                f"DELETE FROM main.{table} WHERE cluster = ? AND kind = ? AND uid IN ({uids})",
-                (self._cluster, self._kind.name, *parameters),
-            )
+            return
+        owner = self._tables.owner
+        columns = [quoted(name) for name in self._tables.side_columns(table)]
+        self._execute(
+            f"INSERT INTO main.{quoted(table)} (cluster, {', '.join(columns)}) "
+            f"SELECT ?, {', '.join(f'c.{column}' for column in columns)} FROM {objects} s "
+            f"JOIN {self._tables.side(table)} c ON c.{owner} = s.uid WHERE {written}",
+            (self._cluster, *bounds),
+        )
+
+    def _delete_details(self, table: str, uids: str, parameters: Sequence[Any] = ()) -> None:
+        """Rows of a detail table that belong to the objects which the subquery names."""
+        of_kind, owner = "", self._tables.owner
+        kind: tuple[str, ...] = ()
+        if table in KEYED_DETAILS:
+            of_kind, owner, kind = " AND kind = ?", "uid", (self._kind.name,)
+        self._execute(
+            f"DELETE FROM main.{quoted(table)} WHERE cluster = ?{of_kind} AND {owner} IN ({uids})",
+            (self._cluster, *kind, *parameters),
+        )
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         self._connection.execute(sql, parameters)

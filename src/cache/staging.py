@@ -124,10 +124,13 @@ class Staging:
             key = sort_key(staged.record.namespace, staged.record.name)
             encoded = None if uid in stored and uid not in old else self._encode(staged.record)
             if encoded is not None:
-                state = State.CHANGED if uid in stored else State.NEW
-                result.add_object(state, key, uid, encoded.row, encoded.sides, staged.compressed())
+                arguments = (key, uid, encoded.row, encoded.sides, staged.compressed())
                 if uid in old:
+                    details = self._rows.differing_details(old[uid], encoded)
+                    result.add_object(*arguments, state=State.CHANGED, details=details)
                     self._add_changes(result, staged, old[uid], encoded)
+                else:
+                    result.add_object(*arguments)
             elif uid in stored:  # unchanged, or not to be stored: either way its stored row stays
                 result.same.append((uid, key, staged.record.name, stored[uid]))
         self._tables.fill_alone(self._connection, result, self._seen_before(page))

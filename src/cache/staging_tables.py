@@ -23,11 +23,21 @@ class State(IntEnum):
     NEW = 2
 
 
+KEYED_DETAILS = ("labels", "annotations")
+"""Tables with a row for each key of the JSON column of that name."""
+ALL_DETAILS = -1
+
+
+def detail_tables(kind: Kind) -> tuple[str, ...]:
+    """The tables with further rows of an object; the position of each is its bit in `details`."""
+    return (*KEYED_DETAILS, *(side.name for side in kind.side_tables))
+
+
 @dataclass(slots=True)
 class StagedRows:
     """Rows on their way into the TEMP tables, as tuples in the order of these columns.
 
-    `same`: uid, sort_key, name, resource_version. `rows`: sort_key, state, the kind's columns, compressed manifest.
+    `same`: uid, sort_key, name, resource_version. `rows`: sort_key, state, details, the kind's columns, compressed manifest.
     `sides` by side table: owner's uid, position, its columns. `changes`: `CHANGE_COLUMNS`. `removed`: `REMOVED_COLUMNS`.
     """
 
@@ -38,9 +48,18 @@ class StagedRows:
     removed: list[Sequence[Any]] = field(default_factory=list)
 
     def add_object(
-        self, state: State, key: bytes, uid: str, row: Sequence[Any], sides: Mapping[str, Sequence[Any]], manifest: bytes
+        self,
+        key: bytes,
+        uid: str,
+        row: Sequence[Any],
+        sides: Mapping[str, Sequence[Any]],
+        manifest: bytes,
+        *,
+        state: State = State.NEW,
+        details: int = ALL_DETAILS,
     ) -> None:
-        self.rows.append([key, state, *row, manifest])
+        """`details` has a bit for each detail table whose rows differ from the stored ones: only those are written."""
+        self.rows.append([key, state, details, *row, manifest])
         for name, rows in sides.items():
             self.sides.setdefault(name, []).extend([uid, position, *values] for position, values in enumerate(rows))
 
@@ -61,16 +80,19 @@ class StagingTables:
         self.changes = f"{self._prefix}_changes"
         self.removed = f"{self._prefix}_removed"
         self._insert_same = insert(self.objects, ("uid", "sort_key", "name", "resource_version", "state"), replace=True)
-        names = ["sort_key", "state", *(column.name for column in kind.columns), "manifest"]
+        names = ["sort_key", "state", "details", *(column.name for column in kind.columns), "manifest"]
         self._insert_object = insert(self.objects, names, replace=True)
         self._insert_change = insert(self.changes, CHANGE_COLUMNS)
         self._insert_removed = insert(self.removed, REMOVED_COLUMNS, replace=True)
-        self._insert_sides = {
-            side.name: insert(self.side(side.name), self._side_columns(side.columns)) for side in kind.side_tables
-        }
+        self._insert_sides = {side.name: insert(self.side(side.name), self.side_columns(side.name)) for side in kind.side_tables}
 
     def side(self, name: str) -> str:
         return f"{self._prefix}_side_{name}"
+
+    def side_columns(self, name: str) -> list[str]:
+        """Of the staged side table; the stored one has `cluster` before them."""
+        (side,) = (side for side in self.kind.side_tables if side.name == name)
+        return [owner_column(self.kind), "position", *(column.name for column in side.columns)]
 
     def create(self, connection: sqlite3.Connection) -> None:
         """Rows keep the order in which they came; a later one replaces an earlier of the same uid or name."""
@@ -79,11 +101,11 @@ class StagingTables:
         others = [quoted(column.name) for column in self.kind.columns if column.name != "uid"]
         connection.execute(
             f"CREATE TABLE {self.objects} (position INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
-            f"sort_key BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, {', '.join(others)}, manifest BLOB)"
+            f"sort_key BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, details INTEGER, {', '.join(others)}, manifest BLOB)"
         )
         for side in self.kind.side_tables:
             table = self.side(side.name)
-            connection.execute(f"CREATE TABLE {table} ({', '.join(map(quoted, self._side_columns(side.columns)))})")
+            connection.execute(f"CREATE TABLE {table} ({', '.join(map(quoted, self.side_columns(side.name)))})")
             connection.execute(f"CREATE INDEX {table}_by_owner ON {table.removeprefix('temp.')} ({self.owner})")
         connection.execute(f"CREATE TABLE {self.changes} ({', '.join(CHANGE_COLUMNS)})")
         connection.execute(f"CREATE INDEX {self.changes}_by_uid ON {self.changes.removeprefix('temp.')} (uid)")
@@ -127,9 +149,6 @@ class StagingTables:
         connection.execute(f"DELETE FROM {self.changes} WHERE uid = ?", (uid,))
         for side in self.kind.side_tables:
             connection.execute(f"DELETE FROM {self.side(side.name)} WHERE {self.owner} = ?", (uid,))
-
-    def _side_columns(self, columns: Sequence[Any]) -> list[str]:
-        return [owner_column(self.kind), "position", *(column.name for column in columns)]
 
 
 def insert(table: str, names: Sequence[str], *, replace: bool = False) -> str:

@@ -118,8 +118,8 @@ class Swap:
         count = 0
         while uids := [uid for (uid,) in cursor.fetchmany(500)]:
             count += len(uids)
-            removed = [removed_row(rows, last, None) for last in stored.objects(uids).values()]
-            self.tables.fill(self._connection, StagedRows(removed=removed))
+            removed = StagedRows(removed=[removed_row(rows, last, None) for last in stored.objects(uids).values()])
+            self.tables.fill(self._connection, removed)
         return count
 
     def _forget_displaced(self) -> None:
