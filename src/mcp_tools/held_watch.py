@@ -17,7 +17,8 @@ from configuration.errors import ClusterError, Expired, K8sMcpError, Unreachable
 from kinds.kind import Kind
 from mcp_tools.api_errors import error_of
 from mcp_tools.change_buffer import BufferFull, Change, ChangeBuffer
-from mcp_tools.k8s_api import ClusterApi, Query
+from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
+from mcp_tools.list_pages import decode_item, decode_page
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_forms import form_of
 from mcp_tools.redaction import Redactor
@@ -29,6 +30,8 @@ WATCH_SECONDS = (540, 600)
 """How long one request is asked to last. At random, so that thirty watches are not opened again all at once."""
 SILENCE_SECONDS = 180.0
 """Three times the span between two bookmarks: a connection that is quiet for so long leads nowhere any more."""
+LONG_SECONDS = 60.0
+"""A request in which nothing at all came for so long, not even a bookmark, is looked into."""
 EVENTS_AT_A_TIME = 20
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -80,6 +83,7 @@ class HeldWatch:
         self._silence_seconds = silence_seconds
         self._bookmarks_expected = True
         self._early_ends = 0
+        self._silent = True
         self._clock = clock
         self._task = asyncio.create_task(self._run(), name=f"watch:{target.context}:{target}")
 
@@ -97,7 +101,10 @@ class HeldWatch:
             while True:
                 started = time.monotonic()
                 length = random.randint(*self._seconds)  # noqa: S311  jitter, no secret
+                self._silent = True
                 await self._request(length)
+                if self._silent and time.monotonic() - started >= LONG_SECONDS:
+                    await self._expect_not_back_in_time()
                 await asyncio.sleep(self._pause(time.monotonic() - started, length))
         except (BufferFull, LineTooLong, msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             self.error = Expired(f"cannot {self._doing}: {error}; list again from the start", reason=type(error).__name__)
@@ -156,10 +163,11 @@ class HeldWatch:
                 await asyncio.sleep(0)
 
     def _take_in(self, event: WatchEvent) -> None:
-        decoded: dict[str, Any] = orjson.loads(memoryview(event.object))
+        decoded = decode_item(event.object)
         if event.type == "ERROR":
             raise error_of(_code_of(decoded), bytes(event.object), f"{self._doing} (context {self.target.context})")
         heard_at, version = self._heard(), _resource_version(decoded)
+        self._silent = False
         if event.type == "BOOKMARK":
             self._bookmarks_expected = True
             self.buffer.mark(version)
@@ -168,6 +176,18 @@ class HeldWatch:
         self.buffer.add(Change(version, b",".join(bodies), heard_at))
         self.changed_at = asyncio.get_running_loop().time()
         self._tell()
+
+    async def _expect_not_back_in_time(self) -> None:
+        """Etcd restored from a backup counts on from an earlier revision, and a watch from after it is silent until then.
+
+        The one place where versions are compared, as only here an API server denies the order that it gave.
+        """
+        doing = f"{self._doing} (context {self.target.context})"
+        answer = await self._api.get(self.target.path, doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+        version, newest = decode_page(answer.body, doing).metadata.resource_version, self.buffer.newest
+        if version.isdecimal() and newest.isdecimal() and int(version) < int(newest):
+            where = f"at resource version {version}, before the {newest} that it gave earlier"
+            raise Expired(f"cannot {doing}: the API server is {where}; list again from the start", reason="WentBack")
 
     def _body(self, type_: str, obj: dict[str, Any]) -> bytes:
         """Who deleted an object, nothing in it says: its newest manager only changed it last."""

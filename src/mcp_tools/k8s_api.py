@@ -293,6 +293,10 @@ class Clusters:
             self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment)
         return self._apis[name]
 
+    def own_namespace(self, context: str) -> str:
+        """The namespace that kubectl would use in a context."""
+        return next((entry.namespace for entry in self.contexts() if entry.name == context), "default")
+
     def used(self) -> Mapping[str, ClusterApi]:
         """Context -> its API, for the contexts that have been asked for."""
         return self._apis

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
-from configuration.errors import K8sMcpError
+from configuration.errors import ClusterError, K8sMcpError
 from kinds.registry import find_kind
+from mcp_tools.at_most import at_most
 from mcp_tools.error_answers import described
 from mcp_tools.held_watch import WatchTarget
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
 from mcp_tools.list_pages import decode_page
 from mcp_tools.object_names import namespace_name
+from mcp_tools.permitted_namespaces import permitted_namespaces
 from mcp_tools.tool_declaration import (
     CONTEXT,
     NAMESPACE_FILTER,
@@ -32,9 +32,6 @@ from mcp_tools.tool_declaration import (
 )  # fmt: skip
 from mcp_tools.watch_holder import WatchRequest, WatchResult
 
-Result = TypeVar("Result")
-
-AT_ONCE = 8
 MAX_WATCHES = 1000
 KIND = text("Kind, e.g. pods.", max_length=253)
 CURSOR: Schema = {
@@ -138,18 +135,14 @@ async def count_objects(tools: ToolContext, *, counts: list[dict[str, str]], con
     {results: [{kind, namespace, count, resource_version, error}]}. The resource version is the whole server's."""
     api = tools.clusters.api(context)
 
-    def count(wanted: dict[str, str]) -> Callable[[], Awaitable[dict[str, Any]]]:
-        return lambda: counted(wanted)
-
-    async def counted(wanted: dict[str, str]) -> dict[str, Any]:
+    async def count(wanted: dict[str, str]) -> dict[str, Any]:
         head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", "")}
         try:
             return head | await _count(api, head["kind"], head["namespace"])
         except K8sMcpError as error:
             return head | {"count": None, "resource_version": "", "error": described(error, tools.redactor)}
 
-    results = await at_most([count(wanted) for wanted in counts])
-    return ToolAnswer(orjson.dumps({"results": results}).decode())
+    return ToolAnswer(orjson.dumps({"results": await at_most(counts, count)}).decode())
 
 
 async def _count(api: ClusterApi, kind_name: str, namespace: str) -> dict[str, Any]:
@@ -160,17 +153,6 @@ async def _count(api: ClusterApi, kind_name: str, namespace: str) -> dict[str, A
     page = decode_page(answer.body, doing)
     count = len(page.items or []) + (page.metadata.remaining or 0)
     return {"count": count, "resource_version": page.metadata.resource_version, "error": None}
-
-
-async def at_most(work: Sequence[Callable[[], Awaitable[Result]]], count: int = AT_ONCE) -> list[Result]:
-    """Do all of it, so many at a time; results in the order of the work."""
-    free = asyncio.Semaphore(count)
-
-    async def one(do: Callable[[], Awaitable[Result]]) -> Result:
-        async with free:
-            return await do()
-
-    return await asyncio.gather(*(one(do) for do in work))
 
 
 @tool("k8s_api_usage", title="What this server has asked of the API servers", arguments={}, output=None, bulk=True)
@@ -190,4 +172,39 @@ async def api_usage(tools: ToolContext) -> ToolAnswer:
     return ToolAnswer(orjson.dumps(answer).decode())
 
 
-TOOLS: tuple[ToolDeclaration, ...] = (list_changes, count_objects, api_usage)
+@tool(
+    "k8s_permitted_namespaces",
+    title="Find the namespaces where kinds may be listed",
+    arguments={
+        "context": CONTEXT,
+        "kinds": listing(KIND, "Kinds to look for.", most=MAX_WATCHES),
+        "namespaces": listing(
+            text("Namespace.", max_length=63),
+            "Where to look; empty: all namespaces that exist, or the context's own when they may not be listed.",
+            most=10_000,
+            default=(),
+        ),
+    },
+    output=None,
+    bulk=True,
+)
+async def permitted(
+    tools: ToolContext, *, kinds: list[str], context: str = "", namespaces: list[str] | None = None
+) -> ToolAnswer:
+    """For programs, not for models: where each kind may be listed with these credentials, as JSON text
+    {permitted: {kind: [namespace]}, namespaces: [all that were looked at], error}."""
+    api = tools.clusters.api(context)
+    wanted = {name: find_kind(name) for name in kinds}
+    looked_at = [namespace_name(namespace) for namespace in namespaces or ()]
+    answer: dict[str, Any] = {"permitted": {name: [] for name in kinds}, "namespaces": looked_at, "error": None}
+    try:
+        found = await permitted_namespaces(api, list(wanted.values()), looked_at, tools.clusters.own_namespace(api.context))
+    except ClusterError as error:
+        answer["error"] = described(error, tools.redactor)
+    else:
+        answer["namespaces"] = found.namespaces
+        answer["permitted"] = {name: found.kinds.get(kind.name, ()) for name, kind in wanted.items()}
+    return ToolAnswer(orjson.dumps(answer).decode())
+
+
+TOOLS: tuple[ToolDeclaration, ...] = (list_changes, count_objects, api_usage, permitted)
