@@ -123,6 +123,7 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
     return {
         "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
         "k8s_list_contexts": [{}],
+        "k8s_list_api_resources": [{}, {"name": secret}],
         "k8s_list_namespaces": [{}, {"label_selector": f"({secret}"}],
         "k8s_list_nodes": [{}],
         "k8s_list_pods": [{"namespace": namespace, "limit": 1000}, {"namespace": namespace, "healthy": False}],

@@ -30,7 +30,7 @@ FIXED_NAMES = {
     "k8s_get_cluster_info", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_get_pod_logs",
     "k8s_create_deployment", "k8s_delete_resource", "k8s_list_contexts", "k8s_list_resources", "k8s_get_resource",
     "k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage",
-    "k8s_permitted_namespaces",
+    "k8s_permitted_namespaces", "k8s_list_api_resources",
 }  # fmt: skip
 
 

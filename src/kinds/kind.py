@@ -89,6 +89,9 @@ class Kind:
     optional: bool = False
     """True: its API group may be absent from a cluster, which is no failure (answer KindNotServed)."""
 
+    generic: bool = False
+    """True: not declared here (`kinds.generic`). Clusters may serve it in different versions, all in one table."""
+
     def __post_init__(self) -> None:
         if not self.resource:
             object.__setattr__(self, "resource", self.name)
@@ -105,7 +108,7 @@ class Kind:
     @cached_property
     def declaration_hash(self) -> str:
         """Changes whenever the stored form changes; kept with the table."""
-        parts = [self.name, self.group, self.version, str(self.revision)]
+        parts = [self.name, self.group, "" if self.generic else self.version, str(self.revision)]
         for owner, columns in [("", self.columns), *((side.name, side.columns) for side in self.side_tables)]:
             parts += [f"{owner}.{c.name}:{c.type}:{c.nullable}:{c.index}" for c in columns]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -52,9 +52,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _ALL})
 
 
 def find_kind(name: str) -> Kind:
-    """`pods`, `pod`, `po`, `Pod` -> the declaration. Raises UnknownKind, with the names that are known."""
+    """`pods`, `pod`, `po`, `Pod`, `deployments.apps` -> the declaration. Raises UnknownKind, with the names that are known."""
+    kind = declared_kind(name)
+    if kind is None:
+        raise UnknownKind(f"unknown kind {name[:60]!r}; known kinds: {', '.join(KINDS)}")
+    return kind
+
+
+def declared_kind(name: str) -> Kind | None:
+    """The same; None for a kind that is not declared here."""
     wanted = name.strip().lower()
     for kind in _ALL:
-        if wanted in (kind.name, kind.kind.lower(), *kind.aliases):
+        full_name = f"{kind.resource}.{kind.group}" if kind.group else kind.resource
+        if wanted in (kind.name, kind.kind.lower(), full_name, *kind.aliases):
             return kind
-    raise UnknownKind(f"unknown kind {name[:60]!r}; known kinds: {', '.join(KINDS)}")
+    return None

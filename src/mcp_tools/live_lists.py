@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from configuration.errors import Expired
+from configuration.errors import Expired, NotFound
 from kinds.envelope import Envelope, live
 from kinds.kind import Kind, row
 from kinds.list_query import ListQuery
@@ -15,6 +15,7 @@ from kinds.record import Record, sort_key
 from mcp_tools import continue_tokens
 from mcp_tools.collector_pause import collector_paused
 from mcp_tools.continue_tokens import Position
+from mcp_tools.discovery import not_served
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
 from mcp_tools.list_pages import ListPage
 from mcp_tools.managed_fields import take_manager
@@ -109,6 +110,8 @@ async def _read_page(
             status=410,
             reason=error.reason,
         ) from None
+    except NotFound as error:
+        raise not_served(api.context, query.kind, error) from None
     return form.page(answer.body, doing)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
@@ -30,6 +31,7 @@ class ToolContext:
     clock: Callable[[], float] = time.time
     prefetch: PagePrefetch = field(default_factory=PagePrefetch)
     watches: WatchHolder = field(default_factory=WatchHolder)
+    discovery: Discovery = field(default_factory=Discovery)
     started_at: float = field(default_factory=time.time)
     server_id: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this run of the server: counters begin anew with it."""

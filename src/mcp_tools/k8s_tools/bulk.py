@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Hashable
 import msgspec
 import orjson
 
+from configuration.errors import NotFound
 from kinds.kind import Kind
-from kinds.registry import find_kind
 from mcp_tools.collector_pause import collector_paused
+from mcp_tools.discovery import not_served
 from mcp_tools.json_repair import repaired
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
 from mcp_tools.list_pages import ListPage
@@ -30,13 +31,16 @@ OBJECTS_AT_A_TIME = 20
 PAGE_BYTES = 8 * 1024 * 1024
 """Of the API's answer, managedFields included: about half of it is left in the page that is handed out."""
 
+SHARE_OF_TIMEOUT = 0.9
+"""The caller then hears from us that it is the API server that does not answer, before it gives us up."""
+
 
 @tool(
     "k8s_export_page",
     title="Export a page of whole objects",
     arguments={
         "context": CONTEXT,
-        "kind": text("Kind, e.g. pods.", max_length=63),
+        "kind": text("Kind, e.g. pods; of kinds that are not built in `plural.group`, e.g. widgets.example.com.", max_length=316),
         "namespace": NAMESPACE_FILTER,
         "limit": integer("How many objects at most.", minimum=1, maximum=1000, default=PAGE_OBJECTS),
         "continue_token": text("The `continue` of the previous page.", max_length=16384, default=""),
@@ -46,24 +50,27 @@ PAGE_BYTES = 8 * 1024 * 1024
             maximum=64 * 1024 * 1024,
             default=PAGE_BYTES,
         ),
+        "timeout_seconds": integer(
+            "How long the caller waits; the API server may be silent for nearly as long.", minimum=1, maximum=86_400, default=30
+        ),
     },
     output=None,
     bulk=True,
 )
 async def export_page(
     tools: ToolContext, *, kind: str, context: str = "", namespace: str = "", limit: int = PAGE_OBJECTS,
-    continue_token: str = "", max_bytes: int = PAGE_BYTES,
+    continue_token: str = "", max_bytes: int = PAGE_BYTES, timeout_seconds: int = 30,
 ) -> ToolAnswer:  # fmt: skip
     """For programs, not for models: one page of redacted objects as JSON text
     {kind, resource_version, continue, remaining, objects, managers, redactor_version, key_id}. `managers` says for each
     object who wrote it last (null when that cannot be told)."""
-    found = find_kind(kind)
-    scope = namespace_name(namespace) if namespace else None
     api = tools.clusters.api(context)
+    found = await tools.discovery.kind(api, kind)
+    scope = namespace_name(namespace) if namespace else None
 
     def reader(token: str) -> tuple[Hashable, Callable[[], Awaitable[ListPage]]]:
         key = (api.context, found.name, scope, limit, max_bytes, token)
-        return key, lambda: _read_page(api, found, scope, limit, token, max_bytes)
+        return key, lambda: _read_page(api, found, scope, limit, token, max_bytes, timeout_seconds * SHARE_OF_TIMEOUT)
 
     page = await tools.prefetch.get(*reader(continue_token))
     if page.metadata.continue_token and limit >= BULK_LIMIT:
@@ -71,7 +78,9 @@ async def export_page(
     return ToolAnswer(await _as_text(found, page, tools.redactor))
 
 
-async def _read_page(api: ClusterApi, kind: Kind, namespace: str | None, limit: int, token: str, max_bytes: int) -> ListPage:
+async def _read_page(
+    api: ClusterApi, kind: Kind, namespace: str | None, limit: int, token: str, max_bytes: int, read_seconds: float
+) -> ListPage:
     """Halves the number of objects until the page fits; a single object always does."""
     form = form_of(kind)
     doing = f"export {kind.name}" + (f" in namespace {namespace}" if namespace else "")
@@ -80,11 +89,14 @@ async def _read_page(api: ClusterApi, kind: Kind, namespace: str | None, limit: 
         bound = max_bytes if limit > 1 else None
         try:
             answer = await api.get(
-                kind.api_path(namespace), doing=doing, query=[*query, *form.query], accept=form.accept_list, max_bytes=bound
-            )
+                kind.api_path(namespace), doing=doing, query=[*query, *form.query], accept=form.accept_list, max_bytes=bound,
+                read_seconds=read_seconds,
+            )  # fmt: skip
         except AnswerTooLarge:
             limit = max(1, limit // 2)
             continue
+        except NotFound as error:
+            raise not_served(api.context, kind, error) from None
         return form.page(answer.body, doing)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from kinds.kind import Kind
 from kinds.list_query import DEFAULT_LIMIT, MAX_LIMIT, ListQuery
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS
+from mcp_tools.k8s_tools.reading import KIND_WORDS
 from mcp_tools.live_lists import read_list
 from mcp_tools.object_names import namespace_name
 from mcp_tools.output_schemas import list_schema
@@ -77,7 +78,7 @@ def _list_tool(kind: Kind) -> ToolDeclaration:
     title="List objects of any kind",
     arguments={
         "context": CONTEXT,
-        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
+        "kind": text(KIND_WORDS, max_length=316),
         "namespace": NAMESPACE_FILTER,
         "label_selector": _SELECTOR,
         "filters": {
@@ -98,7 +99,7 @@ async def list_resources(
     filters: dict[str, Any] | None = None, limit: int = DEFAULT_LIMIT, continue_token: str = "",
 ) -> ToolAnswer:  # fmt: skip
     """List objects of one kind with the columns of `kubectl get -o wide`, in name order, filtered and paged by the server."""
-    found = find_kind(kind)
+    found = await tools.discovery.kind(tools.clusters.api(context), kind)
     _check_filters(found, filters or {})
     return await _list(
         tools, found, context=context, namespace=namespace, label_selector=label_selector, filters=filters or {},

@@ -10,7 +10,7 @@ import orjson
 from configuration.errors import ClusterError, NotFound, NotPermitted
 from kinds.envelope import live
 from kinds.kind import Kind, row
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS
 from mcp_tools.json_repair import LEVELS, depth_of, repaired
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
 from mcp_tools.list_pages import decode_page
@@ -21,6 +21,10 @@ from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
 
+KIND_WORDS = (
+    f"Kind: {', '.join(KINDS)} (or their kubectl short names); any other kind that the cluster serves as plural.group, e.g. "
+    "widgets.example.com (k8s_list_api_resources names them)."
+)
 _COUNTED = ("namespaces", "nodes", "pods")
 _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
@@ -159,7 +163,7 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
     title="Get one object",
     arguments={
         "context": CONTEXT,
-        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
+        "kind": text(KIND_WORDS, max_length=316),
         "name": text("Name of the object."),
         "namespace": text("Its namespace; empty: the context's own.", max_length=63, default=""),
     },
@@ -173,8 +177,8 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
 )
 async def get_resource(tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "") -> ToolAnswer:
     """One object, whole: spec and status as JSON with secrets redacted, and its row as the list tools show it."""
-    found = find_kind(kind)
     api = tools.clusters.api(context)
+    found = await tools.discovery.kind(api, kind)
     manifest = await read_object(tools, api, found, object_name(name), scope_of(tools, api, found, namespace))
     envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False)
     structured = {"row": row(found, found.read(manifest)), "manifest": manifest, "envelope": envelope.as_json()}
