@@ -6,7 +6,7 @@ Nothing may be expected of their shape: `status` can be a list, conditions can h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kinds.bounded_json import bounded
@@ -108,34 +108,37 @@ def generic_kind(name: str, group: str, version: str, kind: str, namespaced: boo
 
 @dataclass(frozen=True, slots=True)
 class ChosenKinds:
-    """What became of names that were asked for. `absent` are not served; `ambiguous` maps a name to those it could mean."""
+    """What became of names that were asked for. `absent` are not served or cannot be listed; `declared` are scanned anyway;
+    `ambiguous` maps a name to those that it could mean."""
 
     kinds: tuple[Kind, ...]
     absent: tuple[str, ...] = ()
-    ambiguous: Mapping[str, tuple[str, ...]] | None = None
+    declared: tuple[str, ...] = ()
+    ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def choose_kinds(wanted: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> ChosenKinds:
-    """Generic kinds for `plural.group`, or `plural` where it is unique, among the rows of `k8s_list_api_resources`.
-
-    Kinds that cannot be listed, and those that are declared here, are nothing that can be chosen.
-    """
+    """Generic kinds for `plural.group`, or `plural` where it is unique, among the rows of `k8s_list_api_resources`."""
     from kinds.registry import declared_kind
 
     served = [row for row in rows if "list" in row["verbs"]]
     kinds: dict[str, Kind] = {}
     absent: list[str] = []
+    declared: list[str] = []
     ambiguous: dict[str, tuple[str, ...]] = {}
     for name in wanted:
         found = [row for row in served if _full_name(row) == name] or [row for row in served if row["name"] == name]
-        if len(found) > 1:
+        if declared_kind(name) is not None:
+            declared.append(name)
+        elif len(found) > 1:
             ambiguous[name] = tuple(_full_name(row) for row in found)
         elif not found:
             absent.append(name)
-        elif declared_kind(full := _full_name(found[0])) is None:
-            row = found[0]
+        else:
+            (row,) = found
+            full = _full_name(row)
             kinds[full] = generic_kind(full, row["group"], row["version"], row["kind"], row["namespaced"])
-    return ChosenKinds(tuple(kinds.values()), tuple(absent), ambiguous)
+    return ChosenKinds(tuple(kinds.values()), tuple(absent), tuple(declared), ambiguous)
 
 
 def _full_name(row: Mapping[str, Any]) -> str:

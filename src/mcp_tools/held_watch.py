@@ -17,6 +17,7 @@ from configuration.errors import ClusterError, Expired, K8sMcpError, Unreachable
 from kinds.kind import Kind
 from mcp_tools.api_errors import error_of
 from mcp_tools.change_buffer import BufferFull, Change, ChangeBuffer
+from mcp_tools.json_repair import repaired
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
 from mcp_tools.list_pages import decode_item, decode_page
 from mcp_tools.managed_fields import take_manager
@@ -172,7 +173,7 @@ class HeldWatch:
             self._bookmarks_expected = True
             self.buffer.mark(version)
             return
-        bodies = [self._body(event.type, obj) for obj in self._form.event_objects(decoded)]
+        bodies = self._bodies(event, decoded)
         self.buffer.add(Change(version, b",".join(bodies), heard_at))
         self.changed_at = asyncio.get_running_loop().time()
         self._tell()
@@ -188,6 +189,14 @@ class HeldWatch:
         if version.isdecimal() and newest.isdecimal() and int(version) < int(newest):
             where = f"at resource version {version}, before the {newest} that it gave earlier"
             raise Expired(f"cannot {doing}: the API server is {where}; list again from the start", reason="WentBack")
+
+    def _bodies(self, event: WatchEvent, decoded: dict[str, Any]) -> list[bytes]:
+        """What an encoder refuses, nested too deep above all, is left out of the object: it must not end the watch."""
+        try:
+            return [self._body(event.type, obj) for obj in self._form.event_objects(decoded)]
+        except (TypeError, RecursionError):
+            readable = decode_item(repaired(bytes(event.object)))
+            return [self._body(event.type, obj) for obj in self._form.event_objects(readable)]
 
     def _body(self, type_: str, obj: dict[str, Any]) -> bytes:
         """Who deleted an object, nothing in it says: its newest manager only changed it last."""

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from mcp_tools.json_repair import cut_deep
+
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """etcd keeps objects of up to 1.5 MB; as JSON, escaped and with managedFields, they grow."""
 
@@ -26,7 +28,10 @@ _DECODER = msgspec.json.Decoder(WatchEvent)
 
 def decode_event(line: bytes) -> WatchEvent:
     """Raises msgspec.MsgspecError for a line that is no event."""
-    return _DECODER.decode(line)
+    try:
+        return _DECODER.decode(line)
+    except RecursionError:
+        return _DECODER.decode(cut_deep(line))
 
 
 class LineSplitter:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from configuration.errors import ClusterError, K8sMcpError
-from kinds.registry import find_kind
+from kinds.kind import Kind
 from mcp_tools.at_most import at_most
 from mcp_tools.error_answers import described
 from mcp_tools.held_watch import WatchTarget
@@ -74,7 +74,7 @@ async def list_changes(
     Results come in the order of `watches`. An error ends the wait, as a change does. `manager` is who made the newest change,
     null where that cannot be told; `heard_at` when the API server was last heard, in epoch seconds, null for never."""
     api = tools.clusters.api(context)
-    asked = [_request(api, one) for one in watches]
+    asked = [await _request(tools, api, one) for one in watches]
     requests = [one for one in asked if isinstance(one, WatchRequest)]
     found = iter(
         await tools.watches.poll(
@@ -98,9 +98,9 @@ async def list_changes(
     return ToolAnswer((b'{"results":[' + b",".join(results) + b"]," + orjson.dumps(tail)[1:]).decode())
 
 
-def _request(api: ClusterApi, wanted: dict[str, str]) -> WatchRequest | K8sMcpError:
+async def _request(tools: ToolContext, api: ClusterApi, wanted: dict[str, str]) -> WatchRequest | K8sMcpError:
     try:
-        kind, namespace = find_kind(wanted["kind"]), wanted.get("namespace", "")
+        kind, namespace = await tools.discovery.kind(api, wanted["kind"]), wanted.get("namespace", "")
         scope = namespace_name(namespace) if namespace else None
         return WatchRequest(api, WatchTarget.of(api, kind, scope), wanted["cursor"])
     except K8sMcpError as error:
@@ -138,15 +138,14 @@ async def count_objects(tools: ToolContext, *, counts: list[dict[str, str]], con
     async def count(wanted: dict[str, str]) -> dict[str, Any]:
         head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", "")}
         try:
-            return head | await _count(api, head["kind"], head["namespace"])
+            return head | await _count(api, await tools.discovery.kind(api, head["kind"]), head["namespace"])
         except K8sMcpError as error:
             return head | {"count": None, "resource_version": "", "error": described(error, tools.redactor)}
 
     return ToolAnswer(orjson.dumps({"results": await at_most(counts, count)}).decode())
 
 
-async def _count(api: ClusterApi, kind_name: str, namespace: str) -> dict[str, Any]:
-    kind = find_kind(kind_name)
+async def _count(api: ClusterApi, kind: Kind, namespace: str) -> dict[str, Any]:
     scope = namespace_name(namespace) if namespace else None
     doing = f"count {kind.name}" + (f" in namespace {scope}" if scope else "")
     answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
@@ -194,7 +193,7 @@ async def permitted(
     """For programs, not for models: where each kind may be listed with these credentials, as JSON text
     {permitted: {kind: [namespace]}, namespaces: [all that were looked at], error}."""
     api = tools.clusters.api(context)
-    wanted = {name: find_kind(name) for name in kinds}
+    wanted = {name: await tools.discovery.kind(api, name) for name in kinds}
     looked_at = [namespace_name(namespace) for namespace in namespaces or ()]
     answer: dict[str, Any] = {"permitted": {name: [] for name in kinds}, "namespaces": looked_at, "error": None}
     try:
