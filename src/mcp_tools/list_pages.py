@@ -25,10 +25,10 @@ class ListMeta(msgspec.Struct):
 
 
 class ListPage(msgspec.Struct):
-    """One page; each item is still JSON text."""
+    """One page; each item is still JSON text. An answer without `items` is no empty list: it is something else."""
 
+    items: list[msgspec.Raw] | None
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[msgspec.Raw] | None = None
 
 
 _DECODER = msgspec.json.Decoder(ListPage)
@@ -46,8 +46,20 @@ def decode_list(decoder: msgspec.json.Decoder[Page], body: bytes, doing: str, wh
             return decoder.decode(body)
         except RecursionError:
             return decoder.decode(cut_deep(body, LEVELS + _LEVELS_ABOVE))
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return decoder.decode(_repaired_page(body))
     except msgspec.MsgspecError as error:
         raise ClusterError(f"cannot {doing}: the API server's answer is not a {what} ({error}); try again") from None
+
+
+def _repaired_page(body: bytes) -> bytes:
+    """Text that is no valid Unicode, in one object, must not cost the page. What is no JSON at all is given back as it is."""
+    try:
+        return repaired(body)
+    except ValueError:
+        return body
 
 
 def decode_item(raw: msgspec.Raw | bytes) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class _Table(msgspec.Struct):
     kind: str = ""
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
     column_definitions: list[_Column] | None = msgspec.field(name="columnDefinitions", default=None)
-    rows: list[msgspec.Raw] | None = None
+    rows: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _TABLES = msgspec.json.Decoder(_Table)
@@ -82,7 +82,9 @@ def _secrets_page(body: bytes, doing: str) -> ListPage:
             f"cannot {doing}: the API server was asked for a table without values and sent {table.kind[:60]!r}, which is "
             "thrown away; a proxy between here and the API server may drop the Accept header"
         )
-    return ListPage(table.metadata, table.rows)
+    if table.rows is msgspec.UNSET:
+        raise ClusterError(f"cannot {doing}: the API server's table has no rows, not even none; try again")
+    return ListPage(table.rows, table.metadata)
 
 
 def _secret_item(raw: msgspec.Raw | bytes) -> dict[str, Any]:
