@@ -15,9 +15,20 @@ from typing import Any
 
 import pytest
 
+from cache.cache_manager import CacheManager
+from cache.cache_reader import CacheReader
 from cache_fixtures import api_object
 from configuration.errors import Expired, K8sMcpError
+from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolResult
+from scanner.change_feed import ChangeFeed
+from scanner.cluster_scanner import ClusterScanner
+from scanner.keeping_up import KeepingUp
+from scanner.kind_check import KindCheck
+from scanner.namespaced_lists import NamespacedLists
+from scanner.retry_delays import RetryDelays
+from scanner.scan_coordinator import ScanCoordinator
+from scanner.schedule import Schedule
 
 SCANNER = Path(sys.executable).with_name("scanner")
 
@@ -40,6 +51,11 @@ class ScriptedTools:
     timeouts: list[float] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
+    offered: dict[str, Any] = field(default_factory=dict)
+    """Further tools by name, as functions of their arguments that give the answer's JSON; none: a server without them."""
+
+    async def connect(self) -> Mapping[str, Any]:
+        return {"k8s_list_contexts": None, "k8s_get_cluster_info": None, "k8s_export_page": None} | self.offered
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, timeout_seconds: float = 30) -> ToolResult:
         self.timeouts.append(timeout_seconds)
@@ -47,6 +63,9 @@ class ScriptedTools:
             names = list(dict.fromkeys(context for context, _ in self.objects))
             contexts = [{"name": one, "current": one == names[0]} for one in names]
             return ToolResult("", {"contexts": contexts}, 0.0)
+        if name in self.offered:
+            answer = self.offered[name](arguments)
+            return ToolResult(json.dumps(await answer if asyncio.iscoroutine(answer) else answer), None, 0.0)
         context = arguments["context"]
         if name == "k8s_get_cluster_info":
             await _called(self.before_identity, context)
@@ -120,6 +139,30 @@ def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 def stored_versions(path: Path, kind: str, cluster: str) -> set[tuple[str, str]]:
     """(uid, resourceVersion) of every stored object of a kind."""
     return set(query(path, f'SELECT uid, resource_version FROM "{kind}" WHERE cluster = ?', cluster))
+
+
+def coordinator_with(
+    tools: Any, manager: CacheManager, reader: CacheReader, *, contexts: Any, kinds: Mapping[str, Kind], schedule: Schedule,
+    clock: Callable[[], float], sleep: Any = asyncio.sleep, limit: int = 3, follow: bool = True, freshness_seconds: float = 1,
+    namespaces: tuple[str, ...] = (),
+) -> ScanCoordinator:  # fmt: skip
+    """A coordinator on scripted tools (or a loader), that waits for no jitter."""
+    scanner = ClusterScanner(tools, manager, timeout_seconds=7, now=clock, sleep=sleep)
+    feed = ChangeFeed(tools, manager, timeout_seconds=7, clock=clock)
+    check = KindCheck(tools, feed, timeout_seconds=7, clock=clock)
+    return ScanCoordinator(
+        scanner,
+        manager,
+        contexts=contexts,
+        kinds=kinds,
+        freshness=reader.freshness_all,
+        schedule=schedule,
+        concurrent_limit=limit,
+        keeping=KeepingUp(tools, feed, check, follow=follow, freshness_seconds=freshness_seconds, clock=clock),
+        lists=NamespacedLists(tools, scanner, manager, kinds=kinds, namespaces=namespaces),
+        delays=RetryDelays(jitter=lambda: 1.0),
+        clock=clock,
+    )
 
 
 @dataclass

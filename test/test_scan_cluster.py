@@ -71,11 +71,11 @@ async def test_the_next_page_is_fetched_while_the_present_one_is_stored(
     order: list[str] = []
     add = PageStore.add
 
-    async def slow_add(store: PageStore, objects: object) -> object:
+    async def slow_add(store: PageStore, *page: object) -> object:
         order.append("store begins")
         for _ in range(100):
             await asyncio.sleep(0)
-        result = await add(store, objects)  # type: ignore[arg-type]
+        result = await add(store, *page)  # type: ignore[arg-type]
         order.append("stored")
         return result
 
@@ -274,16 +274,16 @@ async def test_a_uid_that_may_not_be_read_does_not_make_it_another_cluster(
 async def test_the_batch_size_is_how_many_objects_one_statement_compares(
     open_manager: Callable[..., CacheManager], tools: ScriptedTools, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cache.staging import Staging
+    from cache.object_rows import StoredObjects
 
     sizes: list[int] = []
-    real = Staging._stored_versions
+    real = StoredObjects.versions
 
-    def recording(staging: Staging, page: dict[str, object]) -> dict[str, str]:
+    def recording(stored: StoredObjects, page: dict[str, object]) -> dict[str, str]:
         sizes.append(len(page))
-        return real(staging, page)
+        return real(stored, page)
 
-    monkeypatch.setattr(Staging, "_stored_versions", recording)
+    monkeypatch.setattr(StoredObjects, "versions", recording)
     tools.page_size = None
     await ClusterScanner(tools, open_manager(batch_size=size), timeout_seconds=7).scan(CLUSTER, PODS)  # type: ignore[arg-type]
     assert max(sizes) == min(size, 25)

@@ -18,13 +18,12 @@ from cache.ttl_manager import TtlPolicy
 from cache_fixtures import CLUSTER, Clock
 from configuration.errors import NotPermitted, ToolError, Unreachable
 from kinds.registry import KINDS
-from scan_fixtures import Failing, ScriptedTools, pod, query
+from scan_fixtures import Failing, ScriptedTools, coordinator_with, pod, query
 from scanner.clock_watch import run_jobs_when_the_clock_is_set
-from scanner.cluster_scanner import ClusterScanner
 from scanner.daemon import tick_seconds
 from scanner.fair_slots import FairSlots
-from scanner.retry_delays import RetryDelays
-from scanner.scan_coordinator import ScanCoordinator, Schedule
+from scanner.scan_coordinator import ScanCoordinator
+from scanner.schedule import Schedule
 from scanner.settings import ScannerSettings
 
 TWO_KINDS = {name: KINDS[name] for name in ("pods", "services")}  # one dynamic, one static
@@ -53,20 +52,12 @@ async def make(tools: ScriptedTools, open_manager: Callable[..., CacheManager], 
         async def no_pause(_: float) -> None:
             await asyncio.sleep(0)
 
-        scanner = ClusterScanner(tools, manager, timeout_seconds=7, now=clock, sleep=no_pause)  # type: ignore[arg-type]
-        coordinator = ScanCoordinator(
-            scanner,
-            manager,
-            contexts=known,
-            kinds=kinds,
-            freshness=reader.freshness_all,
+        coordinator = coordinator_with(
+            tools, manager, reader, contexts=known, kinds=kinds, clock=clock, sleep=no_pause, limit=limit,
             schedule=Schedule(
                 static_interval=static_interval, dynamic_interval=dynamic_interval, cleanup_interval=cleanup_interval
             ),
-            concurrent_limit=limit,
-            delays=RetryDelays(jitter=lambda: 1.0),
-            clock=clock,
-        )
+        )  # fmt: skip
         made.append((coordinator, reader))
         return coordinator
 

@@ -12,11 +12,19 @@ from cache.cache_reader import CacheReader
 from cache.scan_lock import ScanLock
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
+from scanner.change_feed import ChangeFeed
 from scanner.chosen_contexts import chosen_contexts
+from scanner.cluster_follower import FRESHNESS_SECONDS
 from scanner.cluster_identity import refuse_bad_credentials
 from scanner.cluster_scanner import ClusterScanner
-from scanner.scan_coordinator import ScanCoordinator, Schedule
+from scanner.keeping_up import KeepingUp
+from scanner.kind_check import KindCheck
+from scanner.namespaced_lists import NamespacedLists
+from scanner.scan_coordinator import ScanCoordinator
+from scanner.schedule import Schedule
 from scanner.settings import ScannerSettings
+
+FRESHNESS_FRACTION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +65,59 @@ async def assembled(
         CacheReader(path, clock=clock) as reader,
     ):
         scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
-
-        async def current_contexts() -> Sequence[str]:
-            return await chosen_contexts(loader, settings.k8s_contexts, skip_unknown=True)
-
-        coordinator = ScanCoordinator(
-            scanner,
-            cache,
-            contexts=current_contexts,
-            kinds=kinds,
-            freshness=reader.freshness_all,
-            schedule=schedule(settings),
-            concurrent_limit=settings.scanner_concurrent_limit,
-            clock=clock,
-        )
+        coordinator = coordinator_of(loader, cache, reader, scanner, settings, kinds, clock)
         try:
             yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts)
         finally:
             await coordinator.stop()
+
+
+def coordinator_of(
+    loader: ToolLoader,
+    cache: CacheManager,
+    reader: CacheReader,
+    scanner: ClusterScanner,
+    settings: ScannerSettings,
+    kinds: Mapping[str, Kind],
+    clock: Callable[[], float] = time.time,
+) -> ScanCoordinator:
+    """The coordinator and all that it works with."""
+    timeout = settings.scanner_timeout
+    feed = ChangeFeed(loader, cache, timeout_seconds=timeout, clock=clock)
+    check = KindCheck(loader, feed, timeout_seconds=timeout, clock=clock)
+
+    async def current_contexts() -> Sequence[str]:
+        return await chosen_contexts(loader, settings.k8s_contexts, skip_unknown=True)
+
+    return ScanCoordinator(
+        scanner,
+        cache,
+        contexts=current_contexts,
+        kinds=kinds,
+        freshness=reader.freshness_all,
+        schedule=schedule(settings),
+        concurrent_limit=settings.scanner_concurrent_limit,
+        keeping=KeepingUp(
+            loader,
+            feed,
+            check,
+            follow=settings.scanner_follow,
+            freshness_seconds=freshness_seconds(settings),
+            clock=clock,
+        ),
+        lists=NamespacedLists(loader, scanner, cache, kinds=kinds, namespaces=names_of(settings.scanner_namespaces)),
+        clock=clock,
+    )
+
+
+def freshness_seconds(settings: ScannerSettings) -> float:
+    """How often the freshness of what does not change is written: well within the shortest TTL."""
+    return min(FRESHNESS_SECONDS, FRESHNESS_FRACTION * min(settings.cache_static_ttl, settings.cache_dynamic_ttl))
+
+
+def names_of(setting: str) -> tuple[str, ...]:
+    """`a, b` -> ("a", "b")"""
+    return tuple(name.strip() for name in setting.split(",") if name.strip())
 
 
 def schedule(settings: ScannerSettings) -> Schedule:
@@ -83,4 +126,5 @@ def schedule(settings: ScannerSettings) -> Schedule:
         static_interval=settings.scanner_static_interval,
         dynamic_interval=settings.scanner_dynamic_interval,
         cleanup_interval=settings.cache_cleanup_interval,
+        full_list_interval=settings.scanner_full_list_interval,
     )

@@ -8,8 +8,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cache.cache_manager import CacheManager, ClusterIdentity, Staging
+from cache.freshness import WHOLE_CLUSTER
 from configuration.errors import ClusterError, Expired, ToolError, ToolTimeout, Unreachable
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
@@ -40,6 +42,19 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is listed."""
+
+    context: str
+    kind: Kind
+    scope: str
+
+    def arguments(self) -> dict[str, Any]:
+        namespace = {"namespace": self.scope} if self.scope else {}
+        return {"context": self.context, "kind": self.kind.name} | namespace
 
 
 @dataclass(slots=True)
@@ -93,27 +108,33 @@ class ClusterScanner:
         await asyncio.to_thread(self._cache.register_cluster, identity)
         return identity
 
-    async def scan(self, context: str, kind: Kind, on_progress: OnProgress | None = None) -> KindReport:
-        """List the kind, page by page, and swap the result in. Raises K8sMcpError; the cache then is as it was."""
+    async def scan(
+        self, context: str, kind: Kind, on_progress: OnProgress | None = None, *, scope: str = WHOLE_CLUSTER
+    ) -> KindReport:
+        """List the kind, page by page, and swap the result in. Raises K8sMcpError; the cache then is as it was.
+
+        `scope` limits it to a namespace.
+        """
         for attempt in range(1, LIST_ATTEMPTS + 1):
             try:
-                return await self._list(context, kind, on_progress)
+                return await self._list(_Subject(context, kind, scope), on_progress)
             except Expired as error:
                 if attempt == LIST_ATTEMPTS:
                     raise
                 log.info("%s %s: the list expired while it was read, starting again: %s", context, kind.name, error)
         raise AssertionError("unreachable")
 
-    async def _list(self, context: str, kind: Kind, on_progress: OnProgress | None) -> KindReport:
+    async def _list(self, subject: _Subject, on_progress: OnProgress | None) -> KindReport:
+        context, kind = subject.context, subject.kind
         started, started_at = self._clock(), self._now()
-        first = await self._page(context, kind, "")
+        first = await self._page(subject, "")
         tally = _Tally()
 
         def begin() -> Staging:
-            return self._cache.stage(context, kind, redaction=first.redaction, started_at=started_at)
+            return self._cache.stage(context, kind, scope=subject.scope, redaction=first.redaction, started_at=started_at)
 
         async with PageStore(begin, kind) as store:
-            await self._store_pages(context, kind, first, store, tally, on_progress)
+            await self._store_pages(subject, first, store, tally, on_progress)
             outcome = await store.finish(
                 resource_version=first.resource_version,
                 malformed=tally.malformed,
@@ -132,10 +153,11 @@ class ClusterScanner:
             pages=tally.pages,
             duration_seconds=self._clock() - started,
             parse_seconds=tally.parse_seconds,
+            namespaces=(subject.scope,) if subject.scope else (),
         )
 
     async def _store_pages(
-        self, context: str, kind: Kind, first: PageEnvelope, store: PageStore, tally: _Tally, on_progress: OnProgress | None
+        self, subject: _Subject, first: PageEnvelope, store: PageStore, tally: _Tally, on_progress: OnProgress | None
     ) -> None:
         """Store all pages of a list; the next one is fetched while the present one is parsed and stored."""
         page: PageEnvelope | None = first
@@ -143,19 +165,19 @@ class ClusterScanner:
         try:
             while page is not None:
                 if page.continue_token:
-                    fetching = asyncio.create_task(self._page(context, kind, page.continue_token))
-                tally.add(await store.add(page.objects))
+                    fetching = asyncio.create_task(self._page(subject, page.continue_token))
+                tally.add(await store.add(page.objects, page.managers))
                 if on_progress is not None:
-                    on_progress(Progress(context, kind.name, tally.objects, page.remaining))
+                    on_progress(Progress(subject.context, subject.kind.name, tally.objects, page.remaining))
                 page = _following(page, await fetching) if fetching is not None and page.continue_token else None
         finally:
             if fetching is not None:
                 fetching.cancel()
                 await asyncio.gather(fetching, return_exceptions=True)
 
-    async def _page(self, context: str, kind: Kind, continue_token: str) -> PageEnvelope:
+    async def _page(self, subject: _Subject, continue_token: str) -> PageEnvelope:
         """One page. What passes by itself (a restarting API server, rate limits) is tried again, with growing pauses."""
-        arguments = {"context": context, "kind": kind.name, "limit": self._page_size, "continue_token": continue_token}
+        arguments = subject.arguments() | {"limit": self._page_size, "continue_token": continue_token}
         for attempt in range(1, PAGE_ATTEMPTS + 1):
             try:
                 result = await self._loader.call("k8s_export_page", arguments, timeout_seconds=self._timeout_seconds)
@@ -163,7 +185,7 @@ class ClusterScanner:
             except (ClusterError, ToolTimeout) as error:
                 if attempt == PAGE_ATTEMPTS or not _may_pass(error):
                     raise
-                log.debug("%s %s: page failed, trying again: %s", context, kind.name, error)
+                log.debug("%s %s: page failed, trying again: %s", subject.context, subject.kind.name, error)
                 await self._sleep(0.25 * 2**attempt * (0.5 + random.random() / 2))  # noqa: S311  jitter, no secret
         raise AssertionError("unreachable")
 

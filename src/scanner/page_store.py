@@ -46,9 +46,9 @@ class PageStore:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def add(self, objects: Sequence[msgspec.Raw]) -> ParsedPage:
+    async def add(self, objects: Sequence[msgspec.Raw], managers: Sequence[str | None] = ()) -> ParsedPage:
         """Parse and stage one page."""
-        return await self._in_thread(lambda: self._parse_and_add(objects))
+        return await self._in_thread(lambda: self._parse_and_add(objects, managers))
 
     async def finish(self, *, resource_version: str, malformed: int, duration_ms: int) -> ScanOutcome:
         """Make the staged list the cache's content, in one transaction. After the last page only."""
@@ -57,8 +57,8 @@ class PageStore:
             lambda: staging.finish(resource_version=resource_version, malformed=malformed, duration_ms=duration_ms)
         )
 
-    def _parse_and_add(self, objects: Sequence[msgspec.Raw]) -> ParsedPage:
-        page = parse_objects(objects, self._kind)
+    def _parse_and_add(self, objects: Sequence[msgspec.Raw], managers: Sequence[str | None]) -> ParsedPage:
+        page = parse_objects(objects, self._kind, managers)
         self._entered().add(page.staged)
         self._entered().keep([one.uid for one in page.malformed if one.uid])
         return page

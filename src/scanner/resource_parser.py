@@ -7,8 +7,9 @@ each one's manifest is what arrived, not re-encoded, and so that one bad object 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import msgspec
 
@@ -29,6 +30,7 @@ class _Page(msgspec.Struct, gc=False):
     remaining: int | None = None
     redactor_version: str | int = ""
     key_id: str = ""
+    managers: list[str | None] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class PageEnvelope:
     redaction: str
     """Version of the redaction rules and id of the key, as `version/key`."""
     objects: list[msgspec.Raw]
+    managers: Sequence[str | None] = ()
+    """Of each object, who wrote it last, when that is known; empty from a server that does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +75,34 @@ def open_page(text: str) -> PageEnvelope:
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise ToolError(f"k8s_export_page answered with something that is no page of objects: {error}") from error
     redaction = f"{page.redactor_version}/{page.key_id}"
-    return PageEnvelope(page.resource_version, page.continue_token, page.remaining, redaction, page.objects)
+    managers = page.managers if len(page.managers) == len(page.objects) else ()
+    return PageEnvelope(page.resource_version, page.continue_token, page.remaining, redaction, page.objects, managers)
 
 
-def parse_objects(objects: Iterable[msgspec.Raw], kind: Kind, *, clock: Callable[[], float] = time.perf_counter) -> ParsedPage:
+def parse_objects(
+    objects: Iterable[msgspec.Raw],
+    kind: Kind,
+    managers: Sequence[str | None] = (),
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> ParsedPage:
     """Read the objects of a page. Objects that cannot be read are set aside; nothing here stops a scan."""
     started = clock()
     staged: list[Staged] = []
     malformed: list[Malformed] = []
     check = StorableCheck(kind)
     with collector_paused():
-        for raw in objects:
-            _read_one(raw, kind, check, staged, malformed)
+        for raw, manager in zip(objects, chain(managers, repeat(None))):  # noqa: B905  the second has no end
+            one = read_object(raw, kind, check, manager)
+            if isinstance(one, Malformed):
+                malformed.append(one)
+            else:
+                staged.append(one)
     return ParsedPage(staged, malformed, clock() - started)
 
 
-def _read_one(raw: msgspec.Raw, kind: Kind, check: StorableCheck, staged: list[Staged], malformed: list[Malformed]) -> None:
+def read_object(raw: msgspec.Raw, kind: Kind, check: StorableCheck, manager: str | None = None) -> Staged | Malformed:
+    """One object, or why it has to be set aside. `check` is that of the kind."""
     obj: object = None
     try:
         obj = msgspec.json.decode(raw)
@@ -95,12 +111,10 @@ def _read_one(raw: msgspec.Raw, kind: Kind, check: StorableCheck, staged: list[S
         record = kind.read(obj)
         complaint = check.complaint(record)
     except _UNREADABLE as error:
-        malformed.append(Malformed(_name_of(obj), _reason(error), _uid_of(obj)))
-        return
+        return Malformed(_name_of(obj), _reason(error), _uid_of(obj))
     if complaint:
-        malformed.append(Malformed(_name_of(obj), complaint, _uid_of(obj)))
-    else:
-        staged.append(Staged(record, bytes(raw)))
+        return Malformed(_name_of(obj), complaint, _uid_of(obj))
+    return Staged(record, bytes(raw), manager)
 
 
 def _name_of(obj: object) -> str:

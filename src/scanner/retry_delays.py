@@ -19,10 +19,14 @@ class _State:
 
 
 class RetryDelays:
-    """Exponential back-off with jitter, per key: 15, 30, 60 … 600 s, each shortened by up to a half."""
+    """Exponential back-off with jitter, per key: by default 15, 30, 60 … 600 s, each shortened by up to a half."""
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, jitter: Callable[[], float] = random.random, *, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS
+    ) -> None:
         self._jitter = jitter
+        self._first = first
+        self._longest = longest
         self._states: dict[Hashable, _State] = {}
 
     def may_try(self, key: Hashable, now: float) -> bool:
@@ -30,11 +34,24 @@ class RetryDelays:
         state = self._states.get(key)
         return state is None or not now < state.not_before <= now + NOT_PERMITTED_SECONDS
 
-    def failed(self, key: Hashable, now: float, *, permitted: bool = True) -> None:
-        """Put the next try off; `permitted` False when the API server said 403."""
+    def failed(self, key: Hashable, now: float, *, permitted: bool = True) -> int:
+        """Put the next try off; `permitted` False when the API server said 403. How many failures in a row these are."""
         failures = self._states[key].failures + 1 if key in self._states else 1
-        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** (failures - 1)) if permitted else NOT_PERMITTED_SECONDS
+        seconds = min(self._longest, self._first * 2.0 ** min(failures - 1, 20)) if permitted else NOT_PERMITTED_SECONDS
         self._states[key] = _State(failures, now + seconds * (0.5 + self._jitter() / 2))
+        return failures
+
+    def wait_seconds(self, key: Hashable, now: float) -> float:
+        """How long until the key may be tried; 0: now."""
+        return 0.0 if self.may_try(key, now) else self._states[key].not_before - now
+
+    def put_off(self, key: Hashable, now: float, seconds: float) -> None:
+        """No failure, but nothing to be looked at again sooner than this."""
+        self._states[key] = _State(0, now + min(seconds, NOT_PERMITTED_SECONDS))
+
+    def forget(self, key: Hashable) -> None:
+        """Let the key be tried at once."""
+        self._states.pop(key, None)
 
     def succeeded(self, key: Hashable) -> int:
         """Forget the failures; how many in a row there were."""

@@ -5,44 +5,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from cache.cache_manager import CacheManager
-from cache.freshness import Freshness, combine
-from cache.ttl_manager import is_due
+from cache.freshness import WHOLE_CLUSTER, Freshness
 from configuration.command_line import one_line
-from configuration.errors import K8sMcpError, NotPermitted, Unreachable
+from configuration.errors import K8sMcpError, NotPermitted
 from kinds.kind import Kind
+from scanner.change_feed import Taken
+from scanner.cluster_follower import FollowerEvents
 from scanner.cluster_scanner import ClusterScanner, OnProgress
+from scanner.cluster_visit import ClusterVisits, why_listed
 from scanner.fair_slots import FairSlots
+from scanner.keeping_up import KeepingUp, Rows
+from scanner.kept_scope import KeptScope
+from scanner.namespaced_lists import NamespacedLists
 from scanner.retry_delays import RetryDelays
+from scanner.scan_outcomes import ScanOutcomes
 from scanner.scan_report import KindReport, ScanReport
+from scanner.schedule import Schedule, scopes_kept_up
 
 log = logging.getLogger(__name__)
 
 Target = tuple[str, str]
 """(cluster, kind name)"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """All in seconds. A kind is due at 0.8 of the shorter of its interval and the TTL of what is stored."""
-
-    static_interval: float
-    dynamic_interval: float
-    cleanup_interval: float
-
-    def is_due(self, kind: Kind, freshness: Freshness | None, now: float) -> bool:
-        """Whether the kind has to be listed now; a kind that was never listed as a whole always has."""
-        return is_due(freshness, now, self.dynamic_interval if kind.dynamic else self.static_interval)
+OnChanges = Callable[[str, str, int, int, int, float | None], None]
+"""Called with cluster, kind name, objects added, changed and removed, and how many seconds ago the server heard of them."""
 
 
 class ScanCoordinator:
-    """Holds what is running and what failed lately. Used from one event loop.
+    """Holds what is running and what has to be listed. Used from one event loop.
 
     `contexts` gives the clusters to scan; it is asked on every round, since a kubeconfig changes while a daemon runs.
-    `freshness` reads the cache's metadata; `now` arguments and `clock` are epoch seconds.
+    `kinds` is looked at on every round: further ones are found while it runs; `find_kinds` looks for them in a cluster.
+    `freshness` reads the cache's metadata, of all clusters or one; `now` arguments and `clock` are epoch seconds.
     """
 
     def __init__(
@@ -52,33 +49,69 @@ class ScanCoordinator:
         *,
         contexts: Callable[[], Awaitable[Sequence[str]]],
         kinds: Mapping[str, Kind],
-        freshness: Callable[[], Sequence[Freshness]],
+        freshness: Callable[..., Sequence[Freshness]],
         schedule: Schedule,
         concurrent_limit: int,
+        keeping: KeepingUp,
+        lists: NamespacedLists,
+        find_kinds: Callable[[str], Awaitable[None]] | None = None,
+        record_usage: Callable[[Sequence[str]], Awaitable[None]] | None = None,
         delays: RetryDelays | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._scanner = scanner
         self._cache = cache
         self._contexts = contexts
         self._kinds = kinds
         self._freshness = freshness
         self._schedule = schedule
-        self._slots = FairSlots(concurrent_limit)
-        self._delays = delays or RetryDelays()
+        self._keeping = keeping
+        self._lists = lists
+        self._find_kinds = find_kinds
+        self._record_usage = record_usage
         self._clock = clock
-        self.on_report: Callable[[KindReport], None] | None = None
-        """Called after each scan, successful or not."""
+        self._slots = FairSlots(concurrent_limit)
+        self._outcomes = ScanOutcomes(cache, delays or RetryDelays(), clock)
+        self._visits = ClusterVisits(
+            scanner,
+            lists=lists,
+            keeping=keeping,
+            outcomes=self._outcomes,
+            slots=self._slots,
+            schedule=schedule,
+            rows=self._rows,
+            finished=self._finished,
+            clock=clock,
+        )
+        self._events = FollowerEvents(self._lost, self._outcomes.record, self._changed, self._progressed)
+        self.on_changes: OnChanges | None = None
+        """Called after each stored batch of changes."""
+        self.progress_at = time.monotonic()
+        """Monotonic seconds: when a round or a turn of a follower last came to its end."""
         self._clusters: Sequence[str] = ()
+        self._following = False
         self._running: dict[Target, asyncio.Task[None]] = {}
         self._again: set[Target] = set()
         """Asked for while being scanned: the list under way may be older than what was asked for."""
-        self._visits: set[asyncio.Task[None]] = set()
+        self._must_list: set[Target] = set()
+        """Changes no longer lead on from what is stored."""
+        self._narrowed: dict[str, set[str]] = {}
+        """Cluster -> kinds of which only some namespaces may be listed."""
+        self._under_way: set[asyncio.Task[None]] = set()
         self._background: dict[str, asyncio.Task[None]] = {}
         self._cleaned_at: float | None = None
 
+    @property
+    def on_report(self) -> Callable[[KindReport], None] | None:
+        """Called after each scan, successful or not."""
+        return self._outcomes.on_report
+
+    @on_report.setter
+    def on_report(self, told: Callable[[KindReport], None] | None) -> None:
+        self._outcomes.on_report = told
+
     def tick(self, now: float) -> None:
         """Start what is due, and return at once. A round that is still under way is not started again."""
+        self._following = True
         self._in_background("round", lambda: self._round(now))
         if self._cleaned_at is None or now < self._cleaned_at:  # or the clock was set back
             self._cleaned_at = now  # not before a first round had the chance to reach the clusters
@@ -96,152 +129,172 @@ class ScanCoordinator:
         return tuple(self._running)
 
     async def settle(self) -> None:
-        """Wait until nothing is under way: for one-shot commands and tests."""
-        while tasks := [*self._background.values(), *self._visits]:
+        """Wait until nothing is under way but following: for one-shot commands and tests."""
+        while tasks := [*self._background.values(), *self._under_way]:
             await asyncio.wait(tasks)
 
     async def stop(self) -> None:
         """Cancel what is under way. Pages of an unfinished scan are discarded; its next start finds the old state."""
-        tasks = [*self._background.values(), *self._visits]
+        tasks = [*self._background.values(), *self._under_way]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._keeping.stop()
 
     async def scan_once(
-        self, contexts: Sequence[str], kinds: Sequence[Kind], on_progress: OnProgress | None = None
+        self, contexts: Sequence[str], kinds: Sequence[Kind], on_progress: OnProgress | None = None, *, full: bool = False
     ) -> ScanReport:
-        """List these kinds of these clusters now, due or not, and report."""
+        """Look at these kinds of these clusters now, due or not, and report.
+
+        What the cache holds already is caught up with and checked, unless `full` asks for everything to be listed.
+        """
         started = time.monotonic()
         self._slots.share_between(len(contexts))
-        visits = [self._visit(context, kinds, on_progress) for context in contexts]
-        reports = [report for visit in await asyncio.gather(*visits) for report in visit]
-        return ScanReport(tuple(reports), time.monotonic() - started)
+        await self._keeping.look_for_tools()
+        to_list, to_verify = (kinds, ()) if full else ((), kinds)
+        visits = [self._visits.visit(context, to_list, to_verify, on_progress) for context in contexts]
+        order = {kind.name: number for number, kind in enumerate(kinds)}
+        reports = [sorted(visit, key=lambda report: order[report.kind]) for visit in await asyncio.gather(*visits)]
+        return ScanReport(tuple(report for visit in reports for report in visit), time.monotonic() - started)
+
+    # --- what is due
 
     async def _round(self, now: float) -> None:
         await asyncio.to_thread(self._cache.reopen_if_replaced)
         self._clusters = await self._contexts()
         self._slots.share_between(len(self._clusters))
-        known = _by_target(await asyncio.to_thread(self._freshness))
+        await self._keeping.look_for_tools()
+        await self._keeping.stop(but=self._clusters)
+        known = await asyncio.to_thread(self._freshness)
         for cluster in self._clusters:
-            due = [
-                kind
-                for kind in self._kinds.values()
-                if self._schedule.is_due(kind, known.get((cluster, kind.name)), now)
-                and self._delays.may_try((cluster, kind.name), now)
-            ]
-            self._dispatch(cluster, due)
+            self._look_at(cluster, _by_kind(row for row in known if row.cluster == cluster), now)
+            if self._find_kinds is not None:
+                self._in_background(f"further kinds of {cluster}", lambda cluster=cluster: self._find_kinds(cluster))  # type: ignore[misc]
+        if self._record_usage is not None:
+            clusters = self._clusters
+            self._in_background("usage", lambda: self._record_usage(clusters))  # type: ignore[misc]
+
+    def _look_at(self, cluster: str, rows: Rows, now: float) -> None:
+        """Dispatch what is due of a cluster, and follow the rest."""
+        self._narrowed[cluster] = {
+            name for name, scopes in rows.items() if any(row.scope != WHOLE_CLUSTER for row in scopes_kept_up(scopes))
+        }
+        steps = {
+            kind.name: self._step(cluster, kind, rows.get(kind.name, ()), now)
+            for kind in self._kinds.values()
+            if (cluster, kind.name) not in self._running
+        }
+        kinds = [self._kinds[name] for name in steps]
+        self._keeping.follow(cluster, self._events, [kind for kind in kinds if steps[kind.name] != "list"], rows)
+        if not self._outcomes.may_try(cluster):
+            return
+        due = [kind for kind in kinds if steps[kind.name] != "nothing" and self._outcomes.may_try(cluster, kind.name)]
+        self._dispatch(
+            cluster,
+            to_list=[kind for kind in due if steps[kind.name] == "list"],
+            to_verify=[kind for kind in due if steps[kind.name] == "verify"],
+        )
+
+    def _step(self, cluster: str, kind: Kind, rows: Sequence[Freshness], now: float) -> str:
+        if (cluster, kind.name) in self._must_list:
+            return "list"
+        return self._schedule.next_step(kind, rows, now, changes=self._keeping.by_changes(cluster, kind.name))
 
     async def _serve_requests(self) -> None:
         if not self._clusters:
             return  # before the first round nobody knows which requests are ours: they wait
-        wanted: dict[str, list[Kind]] = {}
+        wanted: dict[str, dict[str, Kind]] = defaultdict(dict)
         for request in await asyncio.to_thread(self._cache.take_refresh_requests):
             if request.cluster in self._clusters and request.kind in self._kinds:
                 log.info("%s %s: refresh asked for: %s", request.cluster, request.kind, request.reason)
                 if (request.cluster, request.kind) in self._running:
                     self._again.add((request.cluster, request.kind))
-                wanted.setdefault(request.cluster, []).append(self._kinds[request.kind])
+                wanted[request.cluster][request.kind] = self._kinds[request.kind]
         for cluster, kinds in wanted.items():
-            self._dispatch(cluster, kinds)
+            self._dispatch(cluster, to_verify=list(kinds.values()))
 
     async def _clean_up(self) -> None:
         report = await asyncio.to_thread(self._cache.cleanup)
         log.debug("cleaned up: %s", report)
 
-    def _dispatch(self, cluster: str, kinds: Iterable[Kind]) -> None:
+    # --- visits
+
+    def _dispatch(self, cluster: str, to_list: Sequence[Kind] = (), to_verify: Sequence[Kind] = ()) -> None:
         """One visit to a cluster for all kinds that are not being scanned already."""
-        free = [kind for kind in kinds if (cluster, kind.name) not in self._running]
-        if not free:
+        to_list = [kind for kind in to_list if (cluster, kind.name) not in self._running]
+        to_verify = [kind for kind in to_verify if (cluster, kind.name) not in self._running]
+        must = [kind for kind in to_verify if (cluster, kind.name) in self._must_list]
+        to_list, to_verify = [*to_list, *must], [kind for kind in to_verify if kind not in must]
+        if not (to_list or to_verify):
             return
-        task = asyncio.create_task(self._visit_in_background(cluster, free), name=f"visit:{cluster}")
-        self._visits.add(task)
-        task.add_done_callback(self._visits.discard)
-        for kind in free:
+        task = asyncio.create_task(self._visit_in_background(cluster, to_list, to_verify), name=f"visit:{cluster}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        for kind in (*to_list, *to_verify):
             self._running[cluster, kind.name] = task
 
-    async def _visit_in_background(self, cluster: str, kinds: Sequence[Kind]) -> None:
+    async def _visit_in_background(self, cluster: str, to_list: Sequence[Kind], to_verify: Sequence[Kind]) -> None:
         visit = asyncio.current_task()
         try:
-            await self._visit(cluster, kinds, None)
+            await self._visits.visit(cluster, to_list, to_verify)
+        except K8sMcpError as error:
+            log.warning("%s: what is due cannot be looked at now: %s", cluster, one_line(error))
         except Exception:
             log.exception("%s: unexpected failure; the other clusters go on", cluster)
         finally:
-            for kind in kinds:  # those that the visit did not get to; the others may belong to a later visit already
+            for kind in (*to_list, *to_verify):  # what it did not get to; the others may belong to a later visit already
                 if self._running.get((cluster, kind.name)) is visit:
                     del self._running[cluster, kind.name]
                     self._again.discard((cluster, kind.name))
 
-    async def _visit(self, cluster: str, kinds: Sequence[Kind], on_progress: OnProgress | None) -> list[KindReport]:
-        """Ask the cluster who it is, then scan; one that does not answer costs one try, not one for each kind."""
-        try:
-            await self._scanner.identify(cluster)
-        except K8sMcpError as error:
-            return [await self._failed(cluster, kind, error, 0.0) for kind in kinds]
-        down: list[Unreachable] = []
-        return list(await asyncio.gather(*(self._scan(cluster, kind, down, on_progress) for kind in kinds)))
+    def _finished(self, cluster: str, kind: Kind, report: KindReport | None, rows: Rows) -> None:
+        """A kind is done with: what was listed is followed from there, and what was asked for meanwhile is looked at again."""
+        target = cluster, kind.name
+        self._running.pop(target, None)
+        if report is not None and report.outcome == "scanned" and report.strategy == "list":
+            self._must_list.discard(target)
+            if self._following:
+                self._keeping.follow(cluster, self._events, [kind], rows)
+        if target in self._again and report is not None:
+            self._again.discard(target)
+            self._dispatch(cluster, to_verify=[kind])
 
-    async def _scan(self, cluster: str, kind: Kind, down: list[Unreachable], on_progress: OnProgress | None) -> KindReport:
-        """One scan in its slot. `down` tells the other kinds of this visit that the cluster has stopped answering."""
-        try:
-            report = await self._scan_in_slot(cluster, kind, down, on_progress)
-        finally:
-            self._running.pop((cluster, kind.name), None)
-        self._tell(report)
-        if (cluster, kind.name) in self._again:
-            self._again.discard((cluster, kind.name))
-            self._dispatch(cluster, [kind])
-        return report
+    async def _rows(self, cluster: str) -> Rows:
+        return _by_kind(await asyncio.to_thread(self._freshness, cluster))
 
-    async def _scan_in_slot(
-        self, cluster: str, kind: Kind, down: list[Unreachable], on_progress: OnProgress | None
-    ) -> KindReport:
-        async with self._slots.slot(cluster):
-            started = time.monotonic()
-            try:
-                if down:
-                    raise down[0]
-                report = await self._scanner.scan(cluster, kind, on_progress)
-            except K8sMcpError as error:
-                if isinstance(error, Unreachable):
-                    down.append(error)
-                return await self._failed(cluster, kind, error, time.monotonic() - started)
-            except Exception as error:
-                log.exception("%s %s: unexpected failure; the other kinds go on", cluster, kind.name)
-                return await self._failed(
-                    cluster, kind, K8sMcpError(f"{type(error).__name__}: {error}"), time.monotonic() - started
-                )
-        self._succeeded(report)
-        return report
+    # --- what followers tell
 
-    def _succeeded(self, report: KindReport) -> None:
-        failures = self._delays.succeeded((report.cluster, report.kind))
-        recovered = f" (recovered after {failures} failures)" if failures else ""
-        log.info("%s%s", report.line(), recovered, extra=report.log_fields())
-        for example in report.malformed_examples:
-            log.warning("%s %s: set aside %s", report.cluster, report.kind, example)
+    async def _lost(self, cluster: str, lost: Sequence[tuple[KeptScope, str | K8sMcpError]]) -> None:
+        """List anew what its changes no longer lead on from; what somebody else wrote is followed from there."""
+        to_list: dict[str, Kind] = {}
+        rows = await self._rows(cluster)
+        for state, why in lost:
+            if why == "conflict":
+                self._keeping.follow(cluster, self._events, [state.kind], rows)
+            elif isinstance(why, NotPermitted):
+                self._keeping.not_watchable(cluster, state.kind.name, why)
+            else:
+                self._must_list.add((cluster, state.kind.name))
+                to_list[state.kind.name] = state.kind
+                log.info("%s %s is listed again: %s", cluster, state.kind.name, why_listed(why))
+        if self._outcomes.may_try(cluster):
+            self._dispatch(cluster, to_list=[kind for name, kind in to_list.items() if self._outcomes.may_try(cluster, name)])
 
-    async def _failed(self, cluster: str, kind: Kind, error: K8sMcpError, seconds: float) -> KindReport:
-        permitted = not isinstance(error, NotPermitted)
-        report = KindReport(
-            cluster=cluster,
-            kind=kind.name,
-            outcome="failed" if permitted else "not_permitted",
-            duration_seconds=seconds,
-            error=one_line(error),
-        )
-        self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted)
-        log.log(logging.WARNING if permitted else logging.INFO, "%s", report.line(), extra=report.log_fields())
-        try:
-            await asyncio.to_thread(
-                self._cache.record_failure, cluster, kind, report.error, permitted=None if permitted else False
-            )
-        except K8sMcpError as trouble:
-            log.warning("%s %s: the failure cannot be recorded: %s", cluster, kind.name, trouble)
-        return report
+    def _changed(self, cluster: str, taken: Taken) -> None:
+        kind = taken.state.kind.name
+        log.debug("%s %s: %d changes (+%d ~%d -%d)", cluster, kind, taken.changes, taken.added, taken.changed, taken.removed)
+        for one in taken.malformed:
+            log.warning("%s %s: set aside %s", cluster, kind, one)
+        if kind == "namespaces" and (taken.added or taken.removed):
+            self._lists.forget(cluster)
+            self._must_list |= {(cluster, name) for name in self._narrowed.get(cluster, ())}
+        if self.on_changes is not None:
+            self.on_changes(cluster, kind, taken.added, taken.changed, taken.removed, taken.lag_seconds)
 
-    def _tell(self, report: KindReport) -> None:
-        if self.on_report is not None:
-            self.on_report(report)
+    def _progressed(self) -> None:
+        self.progress_at = time.monotonic()
+
+    # --- background
 
     def _in_background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         if name in self._background:
@@ -257,11 +310,11 @@ class ScanCoordinator:
             log.warning("%s failed, it is tried again at the next tick: %s", name, one_line(error))
         except Exception:
             log.exception("%s failed, it is tried again at the next tick", name)
+        self._progressed()
 
 
-def _by_target(rows: Iterable[Freshness]) -> dict[Target, Freshness | None]:
-    """One freshness for each (cluster, kind), from its scopes."""
-    scopes: dict[Target, list[Freshness]] = {}
+def _by_kind(rows: Iterable[Freshness]) -> dict[str, list[Freshness]]:
+    kinds: dict[str, list[Freshness]] = defaultdict(list)
     for row in rows:
-        scopes.setdefault((row.cluster, row.kind), []).append(row)
-    return {target: combine(rows) for target, rows in scopes.items()}
+        kinds[row.kind].append(row)
+    return dict(kinds)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from configuration.errors import ConfigurationError, K8sMcpError, NotPermitted, Partial
 from configuration.logs import FIELDS
 
-Outcome = Literal["scanned", "failed", "not_permitted"]
+Outcome = Literal["scanned", "failed", "not_permitted", "not_served"]
+Strategy = Literal["list", "catch-up", "check", "follow"]
+"""How a kind was looked at: as a whole, by its changes since, or by a count when there were none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,7 @@ class KindReport:
     cluster: str
     kind: str
     outcome: Outcome
+    strategy: Strategy = "list"
     objects: int = 0
     added: int = 0
     changed: int = 0
@@ -31,6 +34,8 @@ class KindReport:
     parse_seconds: float = 0.0
     """Part of the duration that was spent in reading objects into records, summed over the pages."""
     error: str = ""
+    namespaces: tuple[str, ...] = ()
+    """All that may be listed, where the cluster as a whole may not."""
 
     def log_fields(self) -> dict[str, Any]:
         """What its log line carries by `extra=`, for a log of JSON lines (`configuration.logs.FIELDS`)."""
@@ -42,13 +47,37 @@ class KindReport:
         subject = f"{self.cluster} {self.kind}"
         if self.outcome == "not_permitted":
             return f"{subject}: not permitted: {self.error}"
+        if self.outcome == "not_served":
+            return f"{subject}: not served by this cluster"
         if self.outcome == "failed":
             return f"{subject}: failed after {self.duration_seconds:.1f} s, what is cached stays: {self.error}"
         aside = f", {self.malformed} malformed set aside" if self.malformed else ""
+        where = f" in namespaces {', '.join(self.namespaces)}" if self.namespaces else ""
+        how = f"{self.pages} pages" if self.strategy == "list" else self.strategy
         return (
-            f"{subject}: {self.objects} objects (+{self.added} ~{self.changed} -{self.removed}){aside}, "
-            f"{self.pages} pages in {self.duration_seconds:.2f} s"
+            f"{subject}: {self.objects} objects{where} (+{self.added} ~{self.changed} -{self.removed}){aside}, "
+            f"{how} in {self.duration_seconds:.2f} s"
         )
+
+
+def merged(reports: Sequence[KindReport]) -> KindReport:
+    """One report of a kind, from those of its namespaces."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    return replace(
+        first,
+        objects=sum(report.objects for report in reports),
+        added=sum(report.added for report in reports),
+        changed=sum(report.changed for report in reports),
+        removed=sum(report.removed for report in reports),
+        malformed=sum(report.malformed for report in reports),
+        malformed_examples=tuple(one for report in reports for one in report.malformed_examples)[:5],
+        pages=sum(report.pages for report in reports),
+        duration_seconds=sum(report.duration_seconds for report in reports),
+        parse_seconds=sum(report.parse_seconds for report in reports),
+        namespaces=tuple(name for report in reports for name in report.namespaces),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +88,17 @@ class ScanReport:
     duration_seconds: float
 
     def failures(self, asked_by_name: Collection[str] = ()) -> list[KindReport]:
-        """What counts as failed: a kind that may not be read does so only if it was asked for by name."""
+        """What counts as failed: a kind that may not be read, or is not served, does so only if it was asked for by name."""
         return [
             report
             for report in self.kinds
-            if report.outcome == "failed" or (report.outcome == "not_permitted" and report.kind in asked_by_name)
+            if report.outcome == "failed" or (report.outcome in ("not_permitted", "not_served") and report.kind in asked_by_name)
         ]
 
     def problem(self, asked_by_name: Collection[str] = ()) -> K8sMcpError | None:
         """None when all went well; Partial when some of it did; else the plain failure, each with what failed."""
         failures = self.failures(asked_by_name)
-        if any(report.outcome == "scanned" for report in self.kinds):
+        if any(report.outcome in ("scanned", "not_served") for report in self.kinds):
             return Partial(f"{len(failures)} of {len(self.kinds)} scans failed: {_named(failures)}") if failures else None
         if not self.kinds:
             return ConfigurationError("nothing to scan: no kind is both selected and known")

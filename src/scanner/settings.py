@@ -23,7 +23,8 @@ class ScannerSettings(McpSettings, CacheSettings):
     )
     scanner_follow: bool = Field(True, description="Whether the daemon follows changes by watches, where the API allows it")
     scanner_extra_kinds: str = Field(
-        "", description="Further kinds to cache, comma-separated, as `certificates.cert-manager.io`; found through the API's discovery"
+        "",
+        description="Further kinds to cache, comma-separated, as `certificates.cert-manager.io`; found through the API's discovery",
     )
     scanner_namespaces: str = Field(
         "",

@@ -1,0 +1,103 @@
+"""What scans came to: logged once, recorded in the cache, and put off when they failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from cache.cache_manager import CacheManager
+from cache.freshness import WHOLE_CLUSTER
+from configuration.command_line import one_line
+from configuration.errors import K8sMcpError, KindNotServed, NotPermitted
+from kinds.kind import Kind
+from scanner.retry_delays import RetryDelays
+from scanner.scan_report import KindReport, Outcome, Strategy
+
+log = logging.getLogger(__name__)
+
+
+class ScanOutcomes:
+    """`delays` are kept per (cluster, kind name), and per (cluster, "") for what keeps all of a cluster from being scanned."""
+
+    def __init__(self, cache: CacheManager, delays: RetryDelays, clock: Callable[[], float]) -> None:
+        self._cache = cache
+        self._delays = delays
+        self._clock = clock
+        self.on_report: Callable[[KindReport], None] | None = None
+
+    def may_try(self, cluster: str, kind: str = "") -> bool:
+        return self._delays.may_try((cluster, kind), self._clock())
+
+    def succeeded(self, report: KindReport) -> KindReport:
+        """Log a scan that worked; a check that found nothing only for who debugs."""
+        failures = self._delays.succeeded((report.cluster, report.kind))
+        recovered = f" (recovered after {failures} failures)" if failures else ""
+        level = logging.DEBUG if report.strategy == "check" and not failures else logging.INFO
+        log.log(level, "%s%s", report.line(), recovered, extra=report.log_fields())
+        for example in report.malformed_examples:
+            log.warning("%s %s: set aside %s", report.cluster, report.kind, example)
+        return self._told(report)
+
+    async def failed(
+        self, cluster: str, kind: Kind, error: K8sMcpError, seconds: float, strategy: Strategy = "list", *, quiet: bool = False
+    ) -> KindReport:
+        """Log and record a scan that did not. `quiet`: it was not tried, since its cluster is known not to answer."""
+        outcome = _outcome(error)
+        report = KindReport(
+            cluster=cluster,
+            kind=kind.name,
+            outcome=outcome,
+            strategy=strategy,
+            duration_seconds=seconds,
+            error="" if outcome == "not_served" else one_line(error),
+        )
+        if outcome == "not_served":
+            self._delays.forget((cluster, kind.name))
+        else:
+            self._delays.failed((cluster, kind.name), self._clock(), permitted=outcome != "not_permitted")
+        levels: dict[Outcome, int] = {"failed": logging.WARNING, "not_permitted": logging.INFO}
+        level = logging.DEBUG if quiet else levels.get(outcome, logging.DEBUG)
+        log.log(level, "%s", report.line(), extra=report.log_fields())
+        await self.record(cluster, [(kind, WHOLE_CLUSTER, error)])
+        return self._told(report)
+
+    async def cluster_failed(self, cluster: str, kinds: Sequence[Kind], error: K8sMcpError) -> list[KindReport]:
+        """The cluster cannot be asked for anything: one line and one delay, and each kind says so."""
+        self._delays.failed((cluster, ""), self._clock())
+        log.warning("%s: %d kinds not scanned, what is cached stays: %s", cluster, len(kinds), one_line(error))
+        await self.record(cluster, [(kind, WHOLE_CLUSTER, error) for kind in kinds])
+        return [
+            self._told(KindReport(cluster=cluster, kind=kind.name, outcome="failed", error=one_line(error))) for kind in kinds
+        ]
+
+    def cluster_answers(self, cluster: str) -> None:
+        """Say so, when it did not before."""
+        if failures := self._delays.succeeded((cluster, "")):
+            log.info("%s answers again (recovered after %d failures)", cluster, failures)
+
+    async def record(self, cluster: str, failures: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
+        """Put failures of (kind, scope) into the cache's metadata."""
+
+        def write() -> None:
+            for kind, scope, error in failures:
+                outcome = _outcome(error)
+                text = "" if outcome == "not_served" else one_line(error)
+                permitted = False if outcome == "not_permitted" else None
+                self._cache.record_failure(cluster, kind, text, permitted=permitted, scope=scope)
+
+        try:
+            await asyncio.to_thread(write)
+        except K8sMcpError as trouble:
+            log.warning("%s: the failure of %d kinds cannot be recorded: %s", cluster, len(failures), trouble)
+
+    def _told(self, report: KindReport) -> KindReport:
+        if self.on_report is not None:
+            self.on_report(report)
+        return report
+
+
+def _outcome(error: K8sMcpError) -> Outcome:
+    if isinstance(error, KindNotServed):
+        return "not_served"
+    return "not_permitted" if isinstance(error, NotPermitted) else "failed"
