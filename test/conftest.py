@@ -8,6 +8,7 @@ pytest_plugins = [
     "model_fixtures",
     "scan_fixtures",
     "server_fixtures",
+    "following_fixtures",
     "shop_cache_fixtures",
     "terminal_fixtures",
 ]
