@@ -8,30 +8,31 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from cache.cleanup import CleanupReport, clean_up, forget_cluster, remove_unowned_rows
-from cache.connection import check_database_path, connect_writer, create_file, database_errors, explain, immediate
+from cache.api_usage import add_usage
+from cache.cleanup import CleanupReport, clean_up, forget_freshness, forget_history, remove_unowned_rows
+from cache.connection import connect_writer, immediate
+from cache.database_file import DatabaseFile
 from cache.delta import Delta, DeltaOutcome, ObjectChange
 from cache.delta_apply import DeltaApply
-from cache.engine import open_engine, transaction
 from cache.freshness import WHOLE_CLUSTER
+from cache.history_scrub import scrub_outdated
 from cache.kind_tables import ensure_kind_tables
-from cache.migrations.runner import migrate
 from cache.refresh_requests import RefreshRequest
 from cache.staging import BATCH_SIZE, Staged, Staging
+from cache.status import database_size
 from cache.swap import ScanOutcome, ScanScope, Swap
 from cache.tables import CacheMetadata, ClusterModel, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
-from configuration.errors import CacheCorrupt, CacheError
+from configuration.errors import CacheError
 from kinds.kind import Kind
 from kinds.registry import KINDS
 
@@ -46,11 +47,21 @@ __all__ = [
     "ScanOutcome",
     "Staged",
     "Staging",
+    "VacuumReport",
 ]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_ERROR = 1000
+_FREE_PAGES_A_RUN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumReport:
+    """Size of the database with its log, before and after."""
+
+    bytes_before: int
+    bytes_after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,25 +95,15 @@ class CacheManager:
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.path = path
-        self.moved_aside: Path | None = None
         self._policy = policy
         self._batch_size = batch_size
         self._clock = clock
         self._kinds = dict(kinds)
         self._started_at = clock()
-        self._write_lock = threading.RLock()
-        self._file: tuple[int, int] | None = None
-        check_database_path(path, create_parent=False)
-        try:
-            self._prepare()
-        except CacheCorrupt:
-            self._move_aside()
-            self._prepare()
-        self._engine: Engine = open_engine(path, read_only=False)
-        self._reading: Engine = open_engine(path, read_only=True)
+        self._file = DatabaseFile(path, self._make_tables, clock)
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._file.close()
 
     def __enter__(self) -> CacheManager:
         return self
@@ -110,29 +111,36 @@ class CacheManager:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def moved_aside(self) -> Path | None:
+        return self._file.moved_aside
+
+    def reopen_if_replaced(self) -> bool:
+        """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one."""
+        return self._file.reopen_if_replaced()
+
     # --- clusters and scans
 
     def register_cluster(self, identity: ClusterIdentity) -> None:
-        """Make a cluster known; its API server has answered. Another uid under the same name drops the rows of the old one."""
-        with self._errors(), self._write_lock:
-            now = int(self._clock())
-            with transaction(self._engine, self.path) as connection:
-                known = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == identity.cluster)).scalar()
-            uid = identity.uid or known or ""
-            if known and known != uid:
+        """Make a cluster known; its API server has answered. Another uid under the same name drops all of the old one.
+
+        Its history goes first: should this process be killed meanwhile, the next one starts over. What is visible
+        changes in one transaction; rows that it leaves count as never scanned, and are removed after it.
+        """
+        with self._file.errors():
+            with self._file.read() as connection:
+                replaced = _is_another(connection, identity)
+            if replaced:
                 logger.warning(
                     "%s is another cluster than before: what the cache held under that name is dropped", identity.cluster
                 )
-                forget_cluster(self._engine, self.path, identity.cluster, self._kinds.values())
-            values = {
-                "uid": uid,
-                "server_version": identity.server_version,
-                "api_server": identity.api_server,
-                "last_success_at": now,
-            }
-            statement = insert(ClusterModel).values(name=identity.cluster, registered_at=now, **values)
-            with transaction(self._engine, self.path) as connection:
-                connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+                forget_history(self._file.write, identity.cluster)
+            with self._file.write() as connection:
+                if _is_another(connection, identity):
+                    forget_freshness(connection, identity.cluster)
+                _register(connection, identity, int(self._clock()))
+            if replaced:
+                remove_unowned_rows(self._file.write, identity.cluster, self._kinds.values())
 
     def stage(
         self, cluster: str, kind: Kind, *, scope: str = WHOLE_CLUSTER, redaction: str = "", started_at: float | None = None
@@ -142,13 +150,13 @@ class CacheManager:
         `scope` limits it to a namespace. `redaction` identifies redactor version and key: when it differs from what is
         stored, every row is written again, and redacted values do not count as changes.
         """
-        with self._errors():
+        with self._file.errors():
             self._ensure_kind(kind)
             scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             connection = connect_writer(self.path)
             try:
-                swap = Swap(connection, scan, self._write, self._clock)
-                return Staging(connection, scan, swap, self._errors, self._batch_size)
+                swap = Swap(connection, scan, self._file.write_on, self._clock)
+                return Staging(connection, scan, swap, self._file.errors, self._batch_size, self._scrub)
             except BaseException:
                 connection.close()
                 raise
@@ -160,17 +168,24 @@ class CacheManager:
         """
         if not deltas:
             return []
-        with self._errors(), closing(connect_writer(self.path)) as connection:
-            work = DeltaApply(connection, cluster, self._write, self._policy)
+        with self._file.errors(), closing(connect_writer(self.path)) as connection:
+            work = DeltaApply(connection, cluster, self._file.write_on, self._policy)
             return work.run(deltas, now=self._clock(), started_at=self._started_at)
 
     def record_counted(self, cluster: str, targets: Iterable[tuple[str, str]], at: float) -> None:
         """The number of stored objects equalled the API server's at `at` (epoch seconds), for these (kind name, scope)."""
         model = CacheMetadata
-        with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
+        with self._file.errors(), self._file.write() as connection:
             for kind, scope in targets:
                 counted = update(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope)
                 connection.execute(counted.values(last_counted_at=int(at)))
+
+    def record_usage(
+        self, cluster: str, at: float, usage: Mapping[str, tuple[int, int]], watches_held: int | None = None
+    ) -> None:
+        """Add what a cluster's API server was asked for since the last call: (requests, bytes) by verb, up to `at`."""
+        with self._file.errors(), self._file.write() as connection:
+            add_usage(connection, cluster, at, usage, watches_held)
 
     def record_failure(
         self, cluster: str, kind: Kind, error: str, *, permitted: bool | None = None, scope: str = WHOLE_CLUSTER
@@ -196,33 +211,49 @@ class CacheManager:
             **changed,
         )
         statement = statement.on_conflict_do_update(index_elements=["cluster", "kind", "scope"], set_=changed)
-        with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
+        with self._file.errors(), self._file.write() as connection:
             connection.execute(statement)
 
     # --- housekeeping
 
     def cleanup(self) -> CleanupReport:
         """Purge, forget old history, return free space; in small transactions."""
-        with self._errors():
-            return clean_up(
-                self._engine,
-                self._reading,
-                self.path,
-                self._kinds.values(),
+        with self._file.errors():
+            report = clean_up(
+                self._file.read,
+                self._file.write,
+                self._kinds,
                 self._policy,
                 now=self._clock(),
                 started_at=self._started_at,
             )
+            report.scrubbed = self._scrub()
+            with self._file.exclusive() as connection, immediate(connection):
+                # fetchall, since the statement frees a page each time it is stepped
+                connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
+        return report
+
+    def vacuum(self) -> VacuumReport:
+        """Write the whole database anew, without gaps. Readers go on; other writers wait, about a second for 100 MB."""
+        with self._file.errors(), self._file.exclusive() as connection:
+            before = database_size(self.path)
+            connection.execute("VACUUM")
+            # what readers still need of the log stays in it, until the last of them has finished
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return VacuumReport(before, database_size(self.path))
+
+    def _scrub(self) -> int:
+        return scrub_outdated(self._file.read, self._file.write, self._kinds)
 
     def take_refresh_requests(self) -> list[RefreshRequest]:
         """All waiting requests, oldest first; they are marked as served."""
         model = RefreshRequestModel
         fields = (model.id, model.cluster, model.kind, model.namespace, model.reason, model.requested_at)
         waiting = select(*fields).where(model.served_at.is_(None)).order_by(model.id)
-        with self._errors(), transaction(self._reading, self.path) as connection:
+        with self._file.errors(), self._file.read() as connection:
             if connection.execute(waiting.limit(1)).first() is None:
                 return []  # as nearly always, and then nobody is kept from writing
-        with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
+        with self._file.errors(), self._file.write() as connection:
             rows = connection.execute(waiting).all()
             ids = [row.id for row in rows]
             connection.execute(update(model).where(model.id.in_(ids)).values(served_at=int(self._clock())))
@@ -240,41 +271,20 @@ class CacheManager:
             "stopped_at": now if stopped else None,
         }
         statement = insert(ScannerModel).values(id=1, **values).on_conflict_do_update(index_elements=["id"], set_=values)
-        with self._errors(), self._write_lock, transaction(self._engine, self.path) as connection:
+        with self._file.errors(), self._file.write() as connection:
             connection.execute(statement)
 
-    # --- opening, and what can go wrong with the file
+    # --- tables, and the state that a scan builds on
 
-    def reopen_if_replaced(self) -> bool:
-        """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one."""
-        with self._errors(), self._write_lock:
-            if self._file == _identity(self.path):
-                return False
-            logger.warning("database %s was removed or replaced; what is missing in it is scanned anew", self.path)
-            self._reopen()
-            return True
-
-    def _reopen(self) -> None:
-        """Let go of the connections to the file that was there before."""
-        self._engine.dispose()
-        self._prepare()
-
-    def _prepare(self) -> None:
-        try:
-            create_file(self.path)
-        except OSError as error:
-            raise CacheError(f"database {self.path} cannot be created ({error.strerror}); check its folder") from None
-        self._file = _identity(self.path)
-        with database_errors(self.path), closing(connect_writer(self.path)) as connection:
-            migrate(connection, self.path)
-            for name in ensure_kind_tables(connection, self._kinds.values()):
-                logger.info("the table of %s has a new form; it is filled by the next scan", name)
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        for name in ensure_kind_tables(connection, self._kinds.values()):
+            logger.info("the table of %s has a new form; it is filled by the next scan", name)
 
     def _ensure_kind(self, kind: Kind) -> None:
         """A kind that was switched on by name gets its table when it is first scanned."""
         if self._kinds.get(kind.name) is kind:
             return
-        with self._write_lock, closing(connect_writer(self.path)) as connection:
+        with self._file.exclusive() as connection:
             ensure_kind_tables(connection, [kind])
             self._kinds[kind.name] = kind
 
@@ -283,13 +293,13 @@ class CacheManager:
         stored = select(model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
             model.cluster == cluster, model.kind == kind.name, model.scope == scope
         )
-        with transaction(self._reading, self.path) as connection:
+        with self._file.read() as connection:
             uid = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == cluster)).scalar()
             row = connection.execute(stored).first()
         if uid is None:
             raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
         if row is None or row.last_checked_at is None:
-            remove_unowned_rows(self._engine, self.path, cluster, [kind])
+            remove_unowned_rows(self._file.write, cluster, [kind])
         return ScanScope(
             cluster=cluster,
             cluster_uid=uid,
@@ -303,60 +313,15 @@ class CacheManager:
             rewrite=row is not None and row.last_checked_at is not None and row.redaction != redaction,
         )
 
-    @contextmanager
-    def _write(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """A scan's write transaction; scans of this process take turns instead of polling SQLite's lock."""
-        with self._write_lock, immediate(connection):
-            yield
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            with database_errors(self.path):
-                yield
-        except CacheCorrupt as error:
-            aside = self._move_aside_if_damaged()
-            if aside is None:
-                raise
-            raise CacheCorrupt(f"{error}; it is now at {aside}, and a new one takes its place") from error
-
-    def _move_aside_if_damaged(self) -> Path | None:
-        """Whether the file itself is damaged, and not a TEMP table or a connection: then it makes room for a new one."""
-        with self._write_lock:
-            try:
-                with closing(connect_writer(self.path)) as connection:
-                    sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            except sqlite3.DatabaseError as error:
-                sound = not isinstance(explain(self.path, error), CacheCorrupt)
-            if sound:
-                return None
-            aside = self._move_aside()
-            self._reopen()
-            return aside
-
-    def _move_aside(self) -> Path:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
-        aside = _unused(self.path.with_name(f"{self.path.name}.corrupt-{stamp}"))
-        for suffix in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        self.moved_aside = aside
-        logger.error("database %s is damaged; it was moved to %s, and a new one is filled by the next scan", self.path, aside)
-        return aside
+def _is_another(connection: Connection, identity: ClusterIdentity) -> bool:
+    """Whether a cluster of this name is known, and was another one. An unknown uid proves nothing."""
+    known = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == identity.cluster)).scalar()
+    return bool(known and identity.uid and known != identity.uid)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is; None when there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _unused(path: Path) -> Path:
-    number, candidate = 1, path
-    while candidate.exists():
-        number, candidate = number + 1, path.with_name(f"{path.name}-{number}")
-    return candidate
+def _register(connection: Connection, identity: ClusterIdentity, now: int) -> None:
+    values = {"server_version": identity.server_version, "api_server": identity.api_server, "last_success_at": now}
+    statement = insert(ClusterModel).values(name=identity.cluster, uid=identity.uid, registered_at=now, **values)
+    known_uid = {"uid": identity.uid} if identity.uid else {}
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values | known_uid))

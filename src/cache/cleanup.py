@@ -3,30 +3,44 @@
 # ruff: noqa: S608  -- the names put into SQL are those of declared tables and columns; values are always bound
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sqlalchemy import Engine, delete, select, text, true
+from sqlalchemy import Connection, delete, select, text, true
 
-from cache.connection import connect_writer, immediate
-from cache.engine import transaction
+from cache import api_usage
 from cache.freshness import WHOLE_CLUSTER
 from cache.freshness_rows import read_freshness
-from cache.kind_tables import kind_tables, owner_column
-from cache.tables import Annotation, CacheMetadata, Change, ClusterModel, DeletedObject, Finding, Label, RefreshRequestModel
+from cache.history_limits import forget_beyond
+from cache.kind_tables import KindTables, kind_tables, owner_column
+from cache.tables import (
+    Annotation,
+    ApiUsage,
+    CacheMetadata,
+    Change,
+    ClusterModel,
+    DeletedObject,
+    Finding,
+    HistoryRules,
+    Label,
+    RefreshRequestModel,
+)
 from cache.ttl_manager import TtlPolicy
 from kinds.kind import Kind
 
 BATCH = 500
 _SERVED_REQUESTS_KEPT_SECONDS = 86_400
-_FREE_PAGES_A_RUN = 2000
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(slots=True)
 class CleanupReport:
-    """What one run removed. `purged` names (cluster, kind, scope); the rest are numbers of rows."""
+    """What one run removed. `purged` names (cluster, kind, scope); the rest are numbers of rows.
+
+    `scrubbed` entries of the history lost their text, since they were stored under other redaction rules.
+    """
 
     purged: list[tuple[str, str, str]] = field(default_factory=list)
     rows: int = 0
@@ -34,44 +48,37 @@ class CleanupReport:
     changes: int = 0
     findings: int = 0
     refresh_requests: int = 0
+    scrubbed: int = 0
 
 
 def clean_up(
-    engine: Engine, reading: Engine, path: Path, kinds: Iterable[Kind], policy: TtlPolicy, *, now: float, started_at: float
+    read: Transaction, write: Transaction, kinds: Mapping[str, Kind], policy: TtlPolicy, *, now: float, started_at: float
 ) -> CleanupReport:
-    """Purge what is too old (`TtlPolicy.may_purge`), forget old history, give free pages back to the disk."""
+    """Purge what is too old (`TtlPolicy.may_purge`), and forget old history."""
     report = CleanupReport()
-    kinds = list(kinds)
-    for cluster, kind, scope in _purgeable(reading, path, policy, now=now, started_at=started_at):
-        with transaction(engine, path) as connection:
-            connection.execute(
-                delete(CacheMetadata).where(
-                    CacheMetadata.cluster == cluster, CacheMetadata.kind == kind, CacheMetadata.scope == scope
-                )
-            )
+    for cluster, kind, scope in _purgeable(read, policy, now=now, started_at=started_at):
+        model = CacheMetadata
+        with write() as connection:
+            connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
         report.purged.append((cluster, kind, scope))
-    clusters = {cluster for cluster, _, _ in report.purged}
-    for cluster in clusters:
-        report.rows += remove_unowned_rows(engine, path, cluster, kinds)
+    for cluster, name in _unowned(read, kinds):
+        report.rows += remove_unowned_rows(write, cluster, [kinds[name]])
     limit = policy.history_limit(now)
-    report.deleted_objects = _delete_older(engine, path, DeletedObject.__tablename__, "deleted_at", limit)
-    report.changes = _delete_older(engine, path, Change.__tablename__, "seen_at", limit)
-    report.findings = _delete_older(engine, path, Finding.__tablename__, "resolved_at", limit)
-    report.refresh_requests = _delete_older(
-        engine, path, RefreshRequestModel.__tablename__, "served_at", int(now) - _SERVED_REQUESTS_KEPT_SECONDS
-    )
-    _give_back_free_pages(path)
+    report.deleted_objects = _delete_older(write, DeletedObject.__tablename__, "deleted_at", limit)
+    report.changes = _delete_older(write, Change.__tablename__, "seen_at", limit)
+    beyond = forget_beyond(read, write, policy.history_max_bytes)
+    report.deleted_objects += beyond[DeletedObject.__tablename__]
+    report.changes += beyond[Change.__tablename__]
+    report.findings = _delete_older(write, Finding.__tablename__, "resolved_at", limit)
+    served = int(now) - _SERVED_REQUESTS_KEPT_SECONDS
+    report.refresh_requests = _delete_older(write, RefreshRequestModel.__tablename__, "served_at", served)
+    with write() as connection:
+        connection.execute(delete(ApiUsage).where(ApiUsage.hour < int(now) - api_usage.KEPT_SECONDS))
     return report
 
 
-def _give_back_free_pages(path: Path) -> None:
-    """A connection of its own: the statement frees a page each time it is stepped, which SQLAlchemy does once."""
-    with closing(connect_writer(path)) as connection, immediate(connection):
-        connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
-
-
-def _purgeable(engine: Engine, path: Path, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
-    with transaction(engine, path) as connection:
+def _purgeable(read: Transaction, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
+    with read() as connection:
         statement = select(ClusterModel.name, ClusterModel.last_success_at)
         reachable = {name: at for name, at in connection.execute(statement)}  # noqa: C416  -- rows are no tuples to dict()
         rows = read_freshness(connection)
@@ -82,59 +89,76 @@ def _purgeable(engine: Engine, path: Path, policy: TtlPolicy, *, now: float, sta
     ]
 
 
-def remove_unowned_rows(engine: Engine, path: Path, cluster: str, kinds: Iterable[Kind]) -> int:
+def _unowned(read: Transaction, kinds: Mapping[str, Kind]) -> list[tuple[str, str]]:
+    """(cluster, kind) with rows for which no freshness is known: purged just now, or left by a process that was killed."""
+    with read() as connection:
+        scanned = {(row.cluster, row.kind) for row in read_freshness(connection) if row.scope == WHOLE_CLUSTER and row.scanned}
+        clusters = connection.execute(select(ClusterModel.name)).scalars().all()
+        candidates = [(cluster, name) for cluster in clusters for name in kinds if (cluster, name) not in scanned]
+        return [(cluster, name) for cluster, name in candidates if _unowned_uids(connection, cluster, kinds[name], 1)]
+
+
+def remove_unowned_rows(write: Transaction, cluster: str, kinds: Iterable[Kind]) -> int:
     """Delete the rows in scopes that have no freshness: purged, or of another cluster that had this name before.
 
     Readers do not see them anyway: a kind without freshness counts as never scanned. Each batch looks again, since a
     scan may have begun to fill the kind.
     """
-    return sum(_remove_unowned(engine, path, cluster, kind) for kind in kinds)
+    return sum(_remove_unowned(write, cluster, kind) for kind in kinds)
 
 
-def _remove_unowned(engine: Engine, path: Path, cluster: str, kind: Kind) -> int:
-    tables, owner = kind_tables(kind), owner_column(kind)
-    total = 0
+def _remove_unowned(write: Transaction, cluster: str, kind: Kind) -> int:
+    tables, total = kind_tables(kind), 0
     while True:
-        with transaction(engine, path) as connection:
-            scanned = select(CacheMetadata.scope).where(
-                CacheMetadata.cluster == cluster, CacheMetadata.kind == kind.name, CacheMetadata.last_checked_at.is_not(None)
-            )
-            scopes = list(connection.execute(scanned).scalars())
-            if WHOLE_CLUSTER in scopes:
-                return total
-            main = tables.main
-            unowned = select(main.c.uid).where(main.c.cluster == cluster, main.c.namespace.not_in(scopes) if scopes else true())
-            uids = list(connection.execute(unowned.limit(BATCH)).scalars())
-            if not uids:
-                return total
-            for side in tables.sides.values():
-                connection.execute(delete(side).where(side.c.cluster == cluster, side.c[owner].in_(uids)))
-            for model in (Label, Annotation):
-                connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind.name, model.uid.in_(uids)))
-            connection.execute(delete(main).where(main.c.cluster == cluster, main.c.uid.in_(uids)))
-            total += len(uids)
+        with write() as connection:
+            uids = _unowned_uids(connection, cluster, kind, BATCH)
+            _delete_objects(connection, cluster, kind, tables, uids)
+        total += len(uids)
+        if len(uids) < BATCH:
+            return total
 
 
-def forget_cluster(engine: Engine, path: Path, cluster: str, kinds: Iterable[Kind]) -> None:
-    """Remove everything that is known under a cluster's name, history too: the name means another cluster now."""
-    with transaction(engine, path) as connection:
-        connection.execute(delete(CacheMetadata).where(CacheMetadata.cluster == cluster))
-        connection.execute(delete(RefreshRequestModel).where(RefreshRequestModel.cluster == cluster))
-        connection.execute(delete(Finding).where(Finding.cluster == cluster))
-    remove_unowned_rows(engine, path, cluster, kinds)
+def _unowned_uids(connection: Connection, cluster: str, kind: Kind, limit: int) -> list[str]:
+    model = CacheMetadata
+    scanned = select(model.scope).where(model.cluster == cluster, model.kind == kind.name, model.last_checked_at.is_not(None))
+    scopes = list(connection.execute(scanned).scalars())
+    if WHOLE_CLUSTER in scopes:
+        return []
+    main = kind_tables(kind).main
+    unowned = select(main.c.uid).where(main.c.cluster == cluster, main.c.namespace.not_in(scopes) if scopes else true())
+    return list(connection.execute(unowned.limit(limit)).scalars())
+
+
+def _delete_objects(connection: Connection, cluster: str, kind: Kind, tables: KindTables, uids: list[str]) -> None:
+    owner = owner_column(kind)
+    for side in tables.sides.values():
+        connection.execute(delete(side).where(side.c.cluster == cluster, side.c[owner].in_(uids)))
+    for model in (Label, Annotation):
+        connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind.name, model.uid.in_(uids)))
+    connection.execute(delete(tables.main).where(tables.main.c.cluster == cluster, tables.main.c.uid.in_(uids)))
+
+
+def forget_history(write: Transaction, cluster: str) -> None:
+    """Remove what is known of the past under a cluster's name, in small transactions."""
     for table in (DeletedObject.__tablename__, Change.__tablename__):
-        _delete_in_batches(engine, path, table, "cluster = :value", cluster)
+        _delete_in_batches(write, table, "cluster = :value", cluster)
 
 
-def _delete_older(engine: Engine, path: Path, table: str, column: str, limit: int) -> int:
-    return _delete_in_batches(engine, path, table, f"{column} < :value", limit)
+def forget_freshness(connection: Connection, cluster: str) -> None:
+    """From here on nothing counts as scanned under this name; its rows are unowned."""
+    for model in (CacheMetadata, RefreshRequestModel, Finding, HistoryRules, ApiUsage):
+        connection.execute(delete(model).where(model.cluster == cluster))
 
 
-def _delete_in_batches(engine: Engine, path: Path, table: str, condition: str, value: int | str) -> int:
+def _delete_older(write: Transaction, table: str, column: str, limit: int) -> int:
+    return _delete_in_batches(write, table, f"{column} < :value", limit)
+
+
+def _delete_in_batches(write: Transaction, table: str, condition: str, value: int | str) -> int:
     statement = text(f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {condition} LIMIT {BATCH})")
     total = 0
     while True:
-        with transaction(engine, path) as connection:
+        with write() as connection:
             deleted = connection.execute(statement, {"value": value}).rowcount
         total += deleted
         if deleted < BATCH:

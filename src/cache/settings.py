@@ -34,6 +34,10 @@ class CacheSettings(ProcessSettings):
     cache_stale_grace: int = Field(86_400, gt=0, le=_YEAR, description="seconds that stale rows are kept, past their TTL")
     cache_history_retention: int = Field(604_800, gt=0, le=_YEAR, description="seconds that changes and deleted objects are kept")
 
+    cache_history_max_mb: int = Field(
+        512, gt=0, le=1_000_000, description="megabytes of changes and deleted objects that are kept; the oldest go first"
+    )
+
     @field_validator("cache_db_url")
     @classmethod
     def _only_sqlite(cls, value: str) -> str:
@@ -59,4 +63,5 @@ class CacheSettings(ProcessSettings):
             dynamic_ttl=self.cache_dynamic_ttl,
             stale_grace=self.cache_stale_grace,
             history_retention=self.cache_history_retention,
+            history_max_bytes=self.cache_history_max_mb * 1_000_000,
         )

@@ -56,12 +56,14 @@ class Staging:
         swap: Swap,
         errors: Callable[[], AbstractContextManager[None]],
         batch_size: int = BATCH_SIZE,
+        on_stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._scope = scope
         self._swap = swap
         self._errors = errors
         self._batch_size = batch_size
+        self._on_stored = on_stored
         self._rows = ObjectRows(scope.kind)
         self._stored = StoredObjects(connection, scope.cluster, self._rows)
         self._tables: StagingTables = swap.tables
@@ -108,12 +110,14 @@ class Staging:
             raise RuntimeError("finish() was called twice")
         self._finished = True
         with self._errors():
-            return self._swap.run(
+            outcome = self._swap.run(
                 resource_version=resource_version,
                 malformed=malformed + self._unstorable,
                 duration_ms=duration_ms,
                 strategy=strategy,
             )
+            self._on_stored()
+            return outcome
 
     def _add_page(self, page: Mapping[str, Staged]) -> None:
         stored = self._stored.versions(page)

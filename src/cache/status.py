@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from cache.api_usage import HourlyUsage, read_usage
 from cache.engine import open_engine, require_readable, transaction
 from cache.freshness import Freshness
 from cache.freshness_rows import ClusterRow, read_clusters, read_freshness
@@ -42,6 +45,8 @@ class CacheStatus:
     heartbeat: ScannerHeartbeat | None
     clusters: tuple[ClusterRow, ...]
     kinds: tuple[Freshness, ...]
+    usage: Mapping[str, HourlyUsage]
+    """By cluster: what the scanner asked of its API server in the last 60 minutes."""
 
     @property
     def daemon_died(self) -> bool:
@@ -50,18 +55,20 @@ class CacheStatus:
         return self.holder is None and beat is not None and beat.mode == DAEMON and beat.stopped_at is None
 
 
-def cache_status(path: Path) -> CacheStatus:
+def cache_status(path: Path, *, clock: Callable[[], float] = time.time) -> CacheStatus:
     """Read it all in one snapshot. Raises CacheMissing, CacheCorrupt, CacheTooNew or CacheBusy."""
     require_readable(path)
     with transaction(open_engine(path, read_only=True), path) as connection:
         heartbeat, clusters, rows = _heartbeat(connection), read_clusters(connection), read_freshness(connection)
+        usage = read_usage(connection, clock())
     return CacheStatus(
         path=path,
-        size_bytes=_size(path),
+        size_bytes=database_size(path),
         holder=lock_holder(path),
         heartbeat=heartbeat,
         clusters=tuple(clusters),
         kinds=tuple(rows),
+        usage=usage,
     )
 
 
@@ -72,7 +79,7 @@ def _heartbeat(connection: Connection) -> ScannerHeartbeat | None:
     return None if row is None else ScannerHeartbeat(*row)
 
 
-def _size(path: Path) -> int:
+def database_size(path: Path) -> int:
     """The database with its log."""
     parts = [path, path.with_name(f"{path.name}-wal")]
     try:

@@ -183,7 +183,14 @@ class Swap:
             **values,
         }
         self._execute(insert("main.cache_metadata", tuple(row), replace=True), tuple(row.values()))
-        if not scope.scope:
+        if scope.scope:
+            # the rows of the whole cluster are no longer those of one resourceVersion: no delta may build on them
+            self._execute(
+                "UPDATE main.cache_metadata SET resource_version = '', generation = generation + 1 "
+                "WHERE cluster = ? AND kind = ? AND scope = ''",
+                (scope.cluster, scope.kind.name),
+            )
+        else:
             self._execute(
                 "DELETE FROM main.cache_metadata WHERE cluster = ? AND kind = ? AND scope <> ''", (scope.cluster, scope.kind.name)
             )

@@ -116,13 +116,13 @@ class Change(Base):
     manager: Mapped[str | None]
 
 
-class HistoryRedaction(Base):
-    """By which redaction rules and key `changes` and `deleted_objects` of a kind were stored."""
+class HistoryRules(Base):
+    """By which version of the redaction rules `changes` and `deleted_objects` of a kind were stored."""
 
-    __tablename__ = "history_redaction"
+    __tablename__ = "history_rules"
     cluster: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
-    redaction: Mapped[str]
+    rules: Mapped[str]
 
 
 class ApiUsage(Base):

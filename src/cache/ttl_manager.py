@@ -16,12 +16,13 @@ DUE_FRACTION = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TtlPolicy:
-    """All in seconds; names and defaults of DESIGN, configuration."""
+    """Seconds, but for `history_max_bytes`; names and defaults of DESIGN, configuration."""
 
     static_ttl: int = 1800
     dynamic_ttl: int = 300
     stale_grace: int = 86_400
     history_retention: int = 604_800
+    history_max_bytes: int = 512_000_000
 
     def ttl_seconds(self, kind: Kind) -> int:
         return self.dynamic_ttl if kind.dynamic else self.static_ttl

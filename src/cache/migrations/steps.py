@@ -63,16 +63,12 @@ CHANGES_BY_WHOM = (
         cluster TEXT NOT NULL, hour INTEGER NOT NULL, verb TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL,
         PRIMARY KEY (cluster, hour, verb)) WITHOUT ROWID""",
     # Kept apart from cache_metadata, which loses a kind whose declaration changed or that was purged: its history stays.
-    """CREATE TABLE history_redaction (
-        cluster TEXT NOT NULL, kind TEXT NOT NULL, redaction TEXT NOT NULL,
-        PRIMARY KEY (cluster, kind)) WITHOUT ROWID""",
-    """INSERT INTO history_redaction (cluster, kind, redaction)
-        SELECT cluster, kind, min(redaction) FROM cache_metadata WHERE last_checked_at IS NOT NULL
-        GROUP BY cluster, kind HAVING count(DISTINCT redaction) = 1""",
-    # What changed in a window of time, of one cluster: view `timeline`.
-    "CREATE INDEX changes_in_time_order ON changes (cluster, seen_at)",
-    "CREATE INDEX deleted_objects_in_time_order ON deleted_objects (cluster, deleted_at)",
-    "CREATE INDEX deleted_objects_by_creation ON deleted_objects (cluster, created_at)",
+    """CREATE TABLE history_rules (
+        cluster TEXT NOT NULL, kind TEXT NOT NULL, rules TEXT NOT NULL, PRIMARY KEY (cluster, kind)) WITHOUT ROWID""",
+    # of `version/key`; a kind whose scopes do not agree is scrubbed when they do
+    """INSERT INTO history_rules (cluster, kind, rules)
+        SELECT cluster, kind, min(substr(redaction, 1, instr(redaction || '/', '/') - 1)) FROM cache_metadata
+        WHERE last_full_at IS NOT NULL GROUP BY cluster, kind HAVING count(DISTINCT redaction) = 1""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIXED_TABLES, CHANGES_BY_WHOM)

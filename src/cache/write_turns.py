@@ -1,0 +1,44 @@
+"""Writers of this process take turns, and leave others a moment.
+
+SQLite has no queue: who waits for its lock looks again every 100 ms at the latest. A process that writes transaction
+after transaction could keep another one out for as long as it likes; so after a while it pauses for that long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LONGEST_HELD_SECONDS = 0.4
+PAUSE_SECONDS = 0.11
+"""More than the longest step of SQLite's busy handler (sqliteDefaultBusyCallback in its main.c: 1 to 100 ms)."""
+
+
+class WriteTurns:
+    """One lock for all write transactions of a database, over all threads. Not for one within another."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.RLock()
+        self._held_seconds = 0.0
+        self._ended_at = -PAUSE_SECONDS
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Around one write transaction."""
+        with self._lock:
+            started_at = self._clock()
+            if started_at - self._ended_at >= PAUSE_SECONDS:
+                self._held_seconds = 0.0
+            try:
+                yield
+            finally:
+                self._ended_at = self._clock()
+                self._held_seconds += self._ended_at - started_at
+                if self._held_seconds >= LONGEST_HELD_SECONDS:
+                    self._sleep(PAUSE_SECONDS)
+                    self._ended_at = self._clock()
+                    self._held_seconds = 0.0
