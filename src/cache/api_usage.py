@@ -56,6 +56,8 @@ def read_usage(connection: Connection, now: float) -> dict[str, HourlyUsage]:
         by_verb[verb] = by_verb.get(verb, 0.0) + number * shares[at]
         sizes[cluster] = sizes.get(cluster, 0.0) + size * shares[at]
     return {
-        cluster: HourlyUsage({verb: round(number) for verb, number in by_verb.items()}, round(sizes[cluster]), held.get(cluster))
+        cluster: HourlyUsage(
+            {verb: round(number) for verb, number in by_verb.items() if verb}, round(sizes[cluster]), held.get(cluster)
+        )
         for cluster, by_verb in requests.items()
     }

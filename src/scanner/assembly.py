@@ -17,12 +17,14 @@ from scanner.chosen_contexts import chosen_contexts
 from scanner.cluster_follower import FRESHNESS_SECONDS
 from scanner.cluster_identity import refuse_bad_credentials
 from scanner.cluster_scanner import ClusterScanner
+from scanner.further_kinds import FurtherKinds
 from scanner.keeping_up import KeepingUp
 from scanner.kind_check import KindCheck
 from scanner.namespaced_lists import NamespacedLists
 from scanner.scan_coordinator import ScanCoordinator
 from scanner.schedule import Schedule
 from scanner.settings import ScannerSettings
+from scanner.usage_recorder import UsageRecorder
 
 FRESHNESS_FRACTION = 0.1
 
@@ -37,6 +39,7 @@ class ScannerParts:
     scanner: ClusterScanner
     coordinator: ScanCoordinator
     contexts: tuple[str, ...]
+    further_kinds: FurtherKinds
 
 
 @asynccontextmanager
@@ -46,12 +49,14 @@ async def assembled(
     kinds: Mapping[str, Kind],
     *,
     check_credentials: bool = False,
+    further: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[ScannerParts]:
     """Resolve the contexts, take the lock, open the database: in this order. On leaving, running scans are cancelled.
 
     Raises ConfigurationError and LockHeld before anything is written. `check_credentials`: clusters that all refuse the
-    credentials are a ConfigurationError too (a daemon waits for better ones instead).
+    credentials are a ConfigurationError too (a daemon waits for better ones instead). `further` are names of kinds that
+    are looked for beside those of SCANNER_EXTRA_KINDS.
     """
     contexts = await chosen_contexts(loader, settings.k8s_contexts)
     if check_credentials:
@@ -65,9 +70,12 @@ async def assembled(
         CacheReader(path, clock=clock) as reader,
     ):
         scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
-        coordinator = coordinator_of(loader, cache, reader, scanner, settings, kinds, clock)
+        all_kinds = dict(kinds)
+        names = (*settings.extra_kinds, *further)
+        further_kinds = FurtherKinds(loader, names, all_kinds, again_seconds=settings.scanner_static_interval)
+        coordinator = coordinator_of(loader, cache, reader, scanner, settings, all_kinds, further_kinds, clock)
         try:
-            yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts)
+            yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts, further_kinds)
         finally:
             await coordinator.stop()
 
@@ -79,6 +87,7 @@ def coordinator_of(
     scanner: ClusterScanner,
     settings: ScannerSettings,
     kinds: Mapping[str, Kind],
+    further_kinds: FurtherKinds,
     clock: Callable[[], float] = time.time,
 ) -> ScanCoordinator:
     """The coordinator and all that it works with."""
@@ -105,7 +114,9 @@ def coordinator_of(
             freshness_seconds=freshness_seconds(settings),
             clock=clock,
         ),
-        lists=NamespacedLists(loader, scanner, cache, kinds=kinds, namespaces=names_of(settings.scanner_namespaces)),
+        lists=NamespacedLists(loader, scanner, cache, kinds=kinds, namespaces=settings.namespaces),
+        find_kinds=further_kinds.find,
+        usage=UsageRecorder(loader, cache, clock),
         clock=clock,
     )
 
@@ -113,11 +124,6 @@ def coordinator_of(
 def freshness_seconds(settings: ScannerSettings) -> float:
     """How often the freshness of what does not change is written: well within the shortest TTL."""
     return min(FRESHNESS_SECONDS, FRESHNESS_FRACTION * min(settings.cache_static_ttl, settings.cache_dynamic_ttl))
-
-
-def names_of(setting: str) -> tuple[str, ...]:
-    """`a, b` -> ("a", "b")"""
-    return tuple(name.strip() for name in setting.split(",") if name.strip())
 
 
 def schedule(settings: ScannerSettings) -> Schedule:

@@ -52,14 +52,12 @@ def scan(
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", metavar="K", help="Kind to scan; repeatable. Default: all.")
     ] = None,
-    full: Annotated[  # noqa: ARG001  every scan lists everything until there is a catch-up (DESIGN, 5)
-        bool, typer.Option("--full", help="List everything anew, even where a catch-up would do.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="List everything anew, even where a catch-up would do.")] = False,
     output: Output = "table",
     env_file: EnvFile = None,
     debug: Debug = False,
 ) -> None:
-    """Scan once and report, for people and for cron.
+    """Scan once and report, for people and for cron. What is cached already is caught up with and checked.
 
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 some kinds or clusters failed, 4 another scanner is at work.
 
@@ -70,9 +68,10 @@ def scan(
     from scanner.scan_command import scan as scan_now
     from scanner.scan_command import selected_kinds
 
-    chosen = selected_kinds("static" if static else "dynamic" if dynamic else None, kinds or ())
     settings = _prepared(env_file, debug, contexts, quiet=True)
-    scan_now(settings, chosen, asked_by_name=bool(kinds), as_json=output == "json")
+    freshness_class: Literal["static", "dynamic"] | None = "static" if static else "dynamic" if dynamic else None
+    chosen = selected_kinds(freshness_class, kinds or (), settings.extra_kinds)
+    scan_now(settings, chosen, full=full, as_json=output == "json")
 
 
 @app.command()

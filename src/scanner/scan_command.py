@@ -1,18 +1,20 @@
-"""`scanner scan`: list now, report, and end with an exit code that a cron job can act on."""
+"""`scanner scan`: look now, report, and end with an exit code that a cron job can act on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from configuration.command_line import INTERRUPTED
-from configuration.errors import ConfigurationError
+from configuration.errors import ConfigurationError, K8sMcpError, UnknownKind
 from kinds.kind import Kind
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS, declared_kind, find_kind
 from scanner.report_table import print_report
 from scanner.scan_progress import scan_progress
 from scanner.scan_report import ScanReport
@@ -20,41 +22,81 @@ from scanner.scanner_process import scanner_process
 from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
 
+if TYPE_CHECKING:
+    from scanner.assembly import ScannerParts
+
+log = logging.getLogger(__name__)
+
 FreshnessClass = Literal["static", "dynamic"]
 
 
-def selected_kinds(freshness_class: FreshnessClass | None, names: Sequence[str]) -> list[Kind]:
-    """The kinds to scan: those named, else all, limited to static or dynamic ones. Raises UnknownKind, ConfigurationError."""
-    named = list(dict.fromkeys(find_kind(name).name for name in names))
-    kinds = [KINDS[name] for name in named] if named else list(KINDS.values())
-    chosen = [kind for kind in kinds if freshness_class is None or kind.dynamic == (freshness_class == "dynamic")]
-    if not chosen:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to scan: declared kinds, and names of others that the clusters are asked about. `named`: a person chose them."""
+
+    kinds: tuple[Kind, ...]
+    further: tuple[str, ...]
+    freshness_class: FreshnessClass | None
+    named: bool
+
+    def takes(self, kind: Kind) -> bool:
+        return self.freshness_class is None or kind.dynamic == (self.freshness_class == "dynamic")
+
+
+def selected_kinds(freshness_class: FreshnessClass | None, names: Sequence[str], extra_kinds: Sequence[str] = ()) -> Selection:
+    """Those named, else all, limited to static or dynamic ones. Raises UnknownKind, ConfigurationError.
+
+    A name of SCANNER_EXTRA_KINDS, and any `plural.group`, is one that the clusters have to know.
+    """
+    further = [name for name in names if declared_kind(name) is None and (name in extra_kinds or "." in name)]
+    named = list(dict.fromkeys(find_kind(name).name for name in names if name not in further))
+    kinds = [KINDS[name] for name in named] if names else list(KINDS.values())
+    chosen = Selection((), tuple(further if names else extra_kinds), freshness_class, named=bool(names))
+    chosen = replace(chosen, kinds=tuple(kind for kind in kinds if chosen.takes(kind)))
+    if not (chosen.kinds or chosen.further):
         raise ConfigurationError(
             f"none of {', '.join(named)} is {freshness_class}; leave out --{freshness_class} or name another kind"
         )
     return chosen
 
 
-def scan(settings: ScannerSettings, kinds: Sequence[Kind], *, asked_by_name: bool, as_json: bool) -> None:
+def scan(settings: ScannerSettings, selection: Selection, *, full: bool = False, as_json: bool) -> None:
     """Run one scan and print its report to stdout. Raises Partial or another error afterwards when something failed."""
-    report = asyncio.run(_scan(settings, kinds))
+    report = asyncio.run(_scan(settings, selection, full))
     if as_json:
         json.dump(report.as_json(), sys.stdout, indent=2)
         print()
     else:
         print_report(report)
-    problem = report.problem([kind.name for kind in kinds] if asked_by_name else ())
+    problem = report.problem({row.kind for row in report.kinds} if selection.named else ())
     if problem is not None:
         raise problem
 
 
-async def _scan(settings: ScannerSettings, kinds: Sequence[Kind]) -> ScanReport:
+async def _scan(settings: ScannerSettings, selection: Selection, full: bool) -> ScanReport:
     with stopped_by_signals(INTERRUPTED):
-        async with scanner_process(settings, KINDS, environment=os.environ, check_credentials=True) as parts:
+        async with scanner_process(
+            settings, KINDS, environment=os.environ, check_credentials=True, further=selection.further
+        ) as parts:
             parts.cache.record_scanner(mode="scan")
-            with scan_progress(len(parts.contexts) * len(kinds)) as progress:
-                parts.coordinator.on_report = progress.finished
-                try:
-                    return await parts.coordinator.scan_once(parts.contexts, kinds, progress.page)
-                finally:
-                    parts.cache.record_scanner(mode="scan", stopped=True)
+            try:
+                kinds = [*selection.kinds, *await _found(parts, selection)]
+                with scan_progress(len(parts.contexts) * len(kinds)) as progress:
+                    parts.coordinator.on_report = progress.finished
+                    return await parts.coordinator.scan_once(parts.contexts, kinds, progress.page, full=full)
+            finally:
+                parts.cache.record_scanner(mode="scan", stopped=True)
+
+
+async def _found(parts: ScannerParts, selection: Selection) -> list[Kind]:
+    """The further kinds that any of the clusters serves. Raises UnknownKind for one that a person named and none serves."""
+    for context in parts.contexts:
+        try:
+            await parts.further_kinds.find(context)
+        except K8sMcpError as error:  # the scan itself will say that the cluster does not answer
+            log.warning("%s cannot be asked for further kinds: %s", context, error)
+    missing = [name for name in selection.further if name in parts.further_kinds.missing]
+    if selection.named and missing:
+        raise UnknownKind(f"none of the clusters serves {', '.join(missing)}, or it is ambiguous; name it as plural.group")
+    found = {kind.name: kind for name, kind in parts.further_kinds.found.items() if name in selection.further}
+    return [kind for kind in found.values() if selection.takes(kind)]

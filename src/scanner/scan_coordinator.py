@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import defaultdict
@@ -25,6 +26,7 @@ from scanner.retry_delays import RetryDelays
 from scanner.scan_outcomes import ScanOutcomes
 from scanner.scan_report import KindReport, ScanReport
 from scanner.schedule import Schedule, scopes_kept_up
+from scanner.usage_recorder import OnUsage, UsageRecorder
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class ScanCoordinator:
         keeping: KeepingUp,
         lists: NamespacedLists,
         find_kinds: Callable[[str], Awaitable[None]] | None = None,
-        record_usage: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+        usage: UsageRecorder | None = None,
         delays: RetryDelays | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,7 +69,7 @@ class ScanCoordinator:
         self._keeping = keeping
         self._lists = lists
         self._find_kinds = find_kinds
-        self._record_usage = record_usage
+        self._usage = usage
         self._clock = clock
         self._slots = FairSlots(concurrent_limit)
         self._outcomes = ScanOutcomes(cache, delays or RetryDelays(), clock)
@@ -108,6 +110,16 @@ class ScanCoordinator:
     @on_report.setter
     def on_report(self, told: Callable[[KindReport], None] | None) -> None:
         self._outcomes.on_report = told
+
+    @property
+    def on_usage(self) -> OnUsage | None:
+        """Called with what each cluster was asked for since the last time."""
+        return self._usage.on_usage if self._usage is not None else None
+
+    @on_usage.setter
+    def on_usage(self, told: OnUsage | None) -> None:
+        if self._usage is not None:
+            self._usage.on_usage = told
 
     def tick(self, now: float) -> None:
         """Start what is due, and return at once. A round that is still under way is not started again."""
@@ -169,10 +181,9 @@ class ScanCoordinator:
         for cluster in self._clusters:
             self._look_at(cluster, _by_kind(row for row in known if row.cluster == cluster), now)
             if self._find_kinds is not None:
-                self._in_background(f"further kinds of {cluster}", lambda cluster=cluster: self._find_kinds(cluster))  # type: ignore[misc]
-        if self._record_usage is not None:
-            clusters = self._clusters
-            self._in_background("usage", lambda: self._record_usage(clusters))  # type: ignore[misc]
+                self._in_background(f"further kinds of {cluster}", functools.partial(self._find_kinds, cluster))
+        if self._usage is not None:
+            self._in_background("usage", functools.partial(self._usage.record, self._clusters))
 
     def _look_at(self, cluster: str, rows: Rows, now: float) -> None:
         """Dispatch what is due of a cluster, and follow the rest."""
@@ -284,7 +295,7 @@ class ScanCoordinator:
         kind = taken.state.kind.name
         log.debug("%s %s: %d changes (+%d ~%d -%d)", cluster, kind, taken.changes, taken.added, taken.changed, taken.removed)
         for one in taken.malformed:
-            log.warning("%s %s: set aside %s", cluster, kind, one)
+            log.warning("%s %s: malformed: %s", cluster, kind, one)
         if kind == "namespaces" and (taken.added or taken.removed):
             self._lists.forget(cluster)
             self._must_list |= {(cluster, name) for name in self._narrowed.get(cluster, ())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,12 @@ async def scanner_process(
     *,
     environment: Mapping[str, str],
     check_credentials: bool = False,
+    further: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[ScannerParts]:
     """A scanner, ready to scan; leaving it cancels running scans and ends the MCP server.
 
-    Raises ConfigurationError and LockHeld before anything is written; for `check_credentials` see `assembled`.
+    Raises ConfigurationError and LockHeld before anything is written; for `check_credentials` and `further` see `assembled`.
     """
     path = settings.cache_db_path
     check_database_path(path, create_parent=settings.default_database)
@@ -41,7 +42,7 @@ async def scanner_process(
         await asyncio.to_thread(_import_the_rest)
         from scanner.assembly import assembled
 
-        async with assembled(loader, settings, kinds, check_credentials=check_credentials, clock=clock) as parts:
+        async with assembled(loader, settings, kinds, check_credentials=check_credentials, further=further, clock=clock) as parts:
             yield parts
 
 

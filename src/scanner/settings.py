@@ -24,7 +24,7 @@ class ScannerSettings(McpSettings, CacheSettings):
     scanner_follow: bool = Field(True, description="Whether the daemon follows changes by watches, where the API allows it")
     scanner_extra_kinds: str = Field(
         "",
-        description="Further kinds to cache, comma-separated, as `certificates.cert-manager.io`; found through the API's discovery",
+        description="Further kinds to cache, comma-separated, as `certificates.cert-manager.io`; found through the API discovery",
     )
     scanner_namespaces: str = Field(
         "",
@@ -33,3 +33,17 @@ class ScannerSettings(McpSettings, CacheSettings):
     )
     scanner_metrics_port: int = Field(0, ge=0, le=65_535, description="Loopback port for Prometheus metrics; 0: none")
     scanner_log_format: Literal["text", "json"] = Field("text", description="Form of log lines on standard error")
+
+    @property
+    def extra_kinds(self) -> tuple[str, ...]:
+        """Names in SCANNER_EXTRA_KINDS."""
+        return _names(self.scanner_extra_kinds)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Names in SCANNER_NAMESPACES."""
+        return _names(self.scanner_namespaces)
+
+
+def _names(setting: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in setting.split(",") if name.strip())
