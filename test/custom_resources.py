@@ -11,16 +11,32 @@ from controlplane.polling import wait_until
 
 
 def definition(
-    plural: str, group: str, kind: str, *, versions: tuple[str, ...] = ("v1",), scope: str = "Namespaced", **names: Any
+    plural: str,
+    group: str,
+    kind: str,
+    *,
+    versions: tuple[str, ...] = ("v1",),
+    scope: str = "Namespaced",
+    columns: dict[str, str] | None = None,
+    **names: Any,
 ) -> Object:
-    """Takes objects of any shape. The first version is the stored one."""
+    """Takes objects of any shape. The first version is the stored one. `columns`: title -> JSON path, as kubectl prints it."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     spec = {
         "group": group,
         "scope": scope,
         "names": {"plural": plural, "singular": kind.lower(), "kind": kind} | names,
         "versions": [
-            {"name": version, "served": True, "storage": version == versions[0], "schema": schema} for version in versions
+            {
+                "name": version,
+                "served": True,
+                "storage": version == versions[0],
+                "schema": schema,
+                "additionalPrinterColumns": [
+                    {"name": title, "type": "string", "jsonPath": path} for title, path in (columns or {}).items()
+                ],
+            }
+            for version in versions
         ],
     }
     metadata: Object = {"name": f"{plural}.{group}"}
@@ -59,3 +75,29 @@ def served(api: ApiClient, path: str) -> bool:
             return False
         raise
     return True
+
+
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+
+
+def gateway_definitions() -> tuple[Object, ...]:
+    """Definitions with the names, versions and printed columns of the Gateway API, for objects of any shape."""
+
+    def condition(type_: str) -> str:
+        return f'.status.conditions[?(@.type=="{type_}")].status'
+
+    age = {"Age": ".metadata.creationTimestamp"}
+    hostnames = {"Hostnames": ".spec.hostnames"} | age
+    classes = (
+        {"Controller": ".spec.controllerName", "Accepted": condition("Accepted")} | age | {"Description": ".spec.description"}
+    )
+    gateways = {"Class": ".spec.gatewayClassName", "Address": ".status.addresses[*].value", "Programmed": condition("Programmed")}
+    return (
+        definition("gatewayclasses", GATEWAY_GROUP, "GatewayClass", scope="Cluster", columns=classes | age, shortNames=["gc"]),
+        definition("gateways", GATEWAY_GROUP, "Gateway", columns=gateways | age, shortNames=["gtw"]),
+        definition("httproutes", GATEWAY_GROUP, "HTTPRoute", columns=hostnames),
+        definition("grpcroutes", GATEWAY_GROUP, "GRPCRoute", columns=hostnames),
+        definition(
+            "referencegrants", GATEWAY_GROUP, "ReferenceGrant", columns=age, versions=("v1beta1",), shortNames=["refgrant"]
+        ),
+    )

@@ -11,6 +11,7 @@ from controlplane.control_plane import ControlPlane
 from controlplane.pods import failing
 from controlplane.polling import wait_until
 from controlplane.stages import FAILING_STATES
+from custom_resources import gateway_definitions, installed
 from kinds_around_workloads import ALL_KINDS
 from mcp_tools.object_forms import form_of
 
@@ -39,14 +40,17 @@ class EveryKindOfObject:
         self.control_plane, self.namespace = control_plane, namespace
         self.api: ApiClient = control_plane.api
         self._cluster_scoped: list[str] = []
+        self._installed = contextlib.ExitStack()
 
     def create(self) -> None:
+        self._installed.enter_context(installed(self.api, *gateway_definitions()))
         self._workloads()
         self._pods()
         self._traffic()
         self._storage()
         self._policy()
         self._extensions()
+        self._gateways()
         self._settle()
         self._bounds()
         wait_until(lambda: self.get("resourcequotas", "shop").get("status", {}).get("used"), "a counted quota")
@@ -57,17 +61,20 @@ class EveryKindOfObject:
         for path in self._cluster_scoped:
             with contextlib.suppress(ApiError):
                 self.api.delete(path)
+        self._installed.close()
 
     def post(self, kind: str, name: str, *, meta: Object | None = None, status: Object | None = None, **fields: Any) -> Object:
         """Creates an object; ``status`` is patched in. Cluster-scoped ones get the namespace as prefix of their name."""
         declared = KINDS[kind]
         name = name if declared.namespaced else f"{self.namespace}-{name}"
         body = {"apiVersion": declared.api_version, "kind": declared.kind, "metadata": {"name": name} | (meta or {})} | fields
+        if status is not None and declared.optional:  # our definitions have no subresource for it
+            body["status"] = status
         made: Object = self.api.post(declared.api_path(self.namespace), body)
         path = declared.api_path(self.namespace, name)
         if not declared.namespaced:
             self._cluster_scoped.append(path)
-        if status is not None:
+        if status is not None and not declared.optional:
             made = self.api.patch(f"{path}/status", {"status": status})
         return made
 
@@ -238,6 +245,58 @@ class EveryKindOfObject:
         }
         for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
             self.post(kind, "gate", webhooks=[hook])
+
+    def _gateways(self) -> None:
+        accepted = {"type": "Accepted", "status": "True", "reason": "Accepted"}
+        programmed = {"type": "Programmed", "status": "True", "reason": "Programmed"}
+        resolved = {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"}
+        missing = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound", "message": "service gone is not there"}
+        self.post(
+            "gatewayclasses",
+            "edge",
+            spec={"controllerName": "example.com/edge", "description": "at the edge"},
+            status={"conditions": [accepted]},
+        )
+        self.post("gatewayclasses", "nobody", spec={"controllerName": "example.com/nobody"})
+        listeners = [
+            {"name": "http", "port": 80, "protocol": "HTTP"},
+            {
+                "name": "https",
+                "port": 443,
+                "protocol": "HTTPS",
+                "hostname": "*.example.org",
+                "tls": {"certificateRefs": [{"name": "cert"}, {"name": "other", "namespace": "certs"}]},
+                "allowedRoutes": {"namespaces": {"from": "All"}},
+            },
+        ]
+        told = [
+            {"name": "http", "attachedRoutes": 2, "conditions": [programmed, resolved]},
+            {"name": "https", "attachedRoutes": 1, "conditions": [programmed, resolved]},
+        ]
+        addresses = [{"type": "IPAddress", "value": "192.0.2.20"}, {"type": "IPAddress", "value": "192.0.2.21"}]
+        status = {"addresses": addresses, "conditions": [accepted, programmed], "listeners": told}
+        spec = {"gatewayClassName": f"{self.namespace}-edge", "listeners": listeners}
+        self.post("gateways", "public", spec=spec, status=status)
+        self.post("gateways", "pending", spec=spec | {"listeners": listeners[:1]})
+        parent = {"name": "public", "sectionName": "https"}
+        backends = [{"name": "web", "port": 80, "weight": 9}, {"name": "gone", "namespace": "elsewhere", "port": 80, "weight": 0}]
+        rules = [
+            {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": backends},
+            {"backendRefs": backends[:1]},
+        ]
+        whole = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": self.namespace} | parent
+        said = {"parents": [{"parentRef": whole, "controllerName": "example.com/edge", "conditions": [accepted, missing]}]}
+        self.post(
+            "httproutes", "shop", spec={"parentRefs": [parent], "hostnames": ["a.example.org"], "rules": rules}, status=said
+        )
+        self.post("httproutes", "waiting", spec={"parentRefs": [{"name": "pending"}]})
+        well = {"parents": [{"parentRef": parent, "controllerName": "example.com/edge", "conditions": [accepted, resolved]}]}
+        self.post("grpcroutes", "orders", spec={"parentRefs": [parent], "rules": rules[1:]}, status=well)
+        grant = {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}],
+            "to": [{"group": "", "kind": "Service"}],
+        }
+        self.post("referencegrants", "shop", spec=grant)
 
     def _settle(self) -> None:
         """Waits for what the controllers make of it, so that the cells are worth comparing."""

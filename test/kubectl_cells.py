@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,19 @@ def or_default(name: str, default: object) -> Cell:
     def cell(record: Any) -> Any:
         value = getattr(record, name)
         return default if value is None else value
+
+    return cell
+
+
+def said(name: str) -> Cell:
+    """Status of a condition as text."""
+    return lambda record: {True: "True", False: "False", None: None}[getattr(record, name)]
+
+
+def as_json(name: str) -> Cell:
+    def cell(record: Any) -> str | None:
+        value = getattr(record, name)
+        return None if value is None else json.dumps(value, separators=(",", ":"))
 
     return cell
 
@@ -201,6 +215,12 @@ CELLS: Mapping[str, Mapping[str, Cell]] = {
     "clusterrolebindings": BINDING,
     "resourcequotas": NAME | {"Request": column("requests"), "Limit": column("limits")},
     "limitranges": CREATED,
+    "gatewayclasses": NAME
+    | {"Controller": column("controller"), "Accepted": said("accepted"), "Description": column("description")},
+    "gateways": NAME | {"Class": column("gateway_class"), "Address": column("address"), "Programmed": said("programmed")},
+    "httproutes": NAME | {"Hostnames": as_json("hostnames")},
+    "grpcroutes": NAME | {"Hostnames": as_json("hostnames")},
+    "referencegrants": NAME,
     "customresourcedefinitions": CREATED,
     "validatingwebhookconfigurations": NAME | {"Webhooks": column("webhook_count")},
     "mutatingwebhookconfigurations": NAME | {"Webhooks": column("webhook_count")},

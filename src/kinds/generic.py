@@ -13,6 +13,7 @@ from kinds.bounded_json import bounded
 from kinds.kind import Kind
 from kinds.metadata import common
 from kinds.record import Json, Record, column
+from kinds.registry import declared_kind
 
 _READY_CONDITIONS = ("Ready", "Available", "Healthy", "Established", "Accepted", "Programmed", "Synced")
 _PHASES = ("phase", "state", "status", "health")
@@ -119,8 +120,6 @@ class ChosenKinds:
 
 def choose_kinds(wanted: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> ChosenKinds:
     """Generic kinds for `plural.group`, or `plural` where it is unique, among the rows of `k8s_list_api_resources`."""
-    from kinds.registry import declared_kind
-
     served = [row for row in rows if "list" in row["verbs"]]
     kinds: dict[str, Kind] = {}
     absent: list[str] = []

@@ -15,7 +15,11 @@ from kinds.daemonsets import DAEMONSETS
 from kinds.deployments import DEPLOYMENTS
 from kinds.endpointslices import ENDPOINTSLICES
 from kinds.events import EVENTS
+from kinds.gatewayclasses import GATEWAYCLASSES
+from kinds.gateways import GATEWAYS
+from kinds.grpcroutes import GRPCROUTES
 from kinds.horizontalpodautoscalers import HORIZONTALPODAUTOSCALERS
+from kinds.httproutes import HTTPROUTES
 from kinds.ingresses import INGRESSES
 from kinds.jobs import JOBS
 from kinds.kind import Kind
@@ -28,6 +32,7 @@ from kinds.persistentvolumeclaims import PERSISTENTVOLUMECLAIMS
 from kinds.persistentvolumes import PERSISTENTVOLUMES
 from kinds.poddisruptionbudgets import PODDISRUPTIONBUDGETS
 from kinds.pods import PODS
+from kinds.referencegrants import REFERENCEGRANTS
 from kinds.replicasets import REPLICASETS
 from kinds.resourcequotas import RESOURCEQUOTAS
 from kinds.rolebindings import ROLEBINDINGS
@@ -44,6 +49,7 @@ _ALL = (
     DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS, HORIZONTALPODAUTOSCALERS, PODDISRUPTIONBUDGETS,
     CONFIGMAPS, SECRETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES, RESOURCEQUOTAS, LIMITRANGES,
     SERVICEACCOUNTS, ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS,
+    GATEWAYCLASSES, GATEWAYS, HTTPROUTES, GRPCROUTES, REFERENCEGRANTS,
     CUSTOMRESOURCEDEFINITIONS, VALIDATINGWEBHOOKCONFIGURATIONS, MUTATINGWEBHOOKCONFIGURATIONS, EVENTS,
 )  # fmt: skip
 
