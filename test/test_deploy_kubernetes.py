@@ -15,7 +15,7 @@ import yaml
 
 from controlplane.api_client import ApiError
 from kinds.registry import KINDS
-from scan_fixtures import ScannerProcess
+from scan_fixtures import SCANNER, ScannerProcess
 from scanner.cli import app
 from scanner.settings import ScannerSettings
 
@@ -220,12 +220,17 @@ def test_a_scan_with_that_account_reads_every_kind_but_secrets_and_uses_no_other
     assert {verb for _, _, verb, _ in asked - reviews} <= {"list", "watch", "get"}
 
 
-# --- in a pod: the ServiceAccount's own files, at the path where the kubelet puts them
+# --- in a pod: the ServiceAccount's own files, at the path where the kubelet puts them, and a root that may not be written
 
 IN_A_POD = """
 mount -t tmpfs run /run
 mkdir -p /run/secrets/kubernetes.io/serviceaccount
 mount --bind {files} /run/secrets/kubernetes.io/serviceaccount
+mount --bind {data} {data}
+mount -t tmpfs tmp /var/tmp
+mount -o remount,bind,ro /
+if touch {files}/written 2>/dev/null; then echo "the root can be written" >&2; exit 99; fi
+cd {data}
 exec {command}
 """
 
@@ -246,14 +251,13 @@ def test_in_a_pod_the_scanner_uses_the_accounts_token_and_takes_up_a_new_one(
     (files / "token").write_text("rotated away")
     host, _, port = deployed.server.removeprefix("https://").partition(":")
     scanner = scanner_process(None, KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT=port)
+    command = [str(SCANNER), "scan", "-o", "json", "--kind", "pods", "--kind", "services"]
+    quoted = {"files": shlex.quote(str(files)), "data": shlex.quote(str(scanner.folder)), "command": shlex.join(command)}
 
     def scan() -> subprocess.CompletedProcess[str]:
-        command = [*map(str, scanner_command()), "scan", "-o", "json", "--kind", "pods", "--kind", "services"]
-        script = IN_A_POD.format(files=shlex.quote(str(files)), command=shlex.join(command))
         return subprocess.run(
-            ["unshare", "--mount", "sh", "-ec", script],
+            ["unshare", "--mount", "sh", "-ec", IN_A_POD.format(**quoted)],
             env=scanner.environment,
-            cwd=scanner.folder,
             capture_output=True,
             text=True,
             timeout=120,
@@ -267,9 +271,5 @@ def test_in_a_pod_the_scanner_uses_the_accounts_token_and_takes_up_a_new_one(
     done = scan()
     assert done.returncode == 0, done.stderr
     assert {(row["cluster"], row["outcome"]) for row in json.loads(done.stdout)["kinds"]} == {("in-cluster", "scanned")}
-
-
-def scanner_command() -> list[Path]:
-    from scan_fixtures import SCANNER
-
-    return [SCANNER]
+    status = scanner.run("status", "-o", "json")
+    assert {row["cluster"] for row in json.loads(status.stdout)["kinds"]} == {"in-cluster"}, "the same cluster is meant"

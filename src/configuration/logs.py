@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 
-
 FIELDS = (
     "cluster", "kind", "scope", "strategy", "outcome", "objects", "added", "changed", "removed", "malformed", "pages",
     "duration_seconds", "error",
