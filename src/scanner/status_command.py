@@ -10,13 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from cache.api_usage import HourlyUsage
 from cache.freshness import Freshness, combine
 from cache.status import CacheStatus, cache_status
 from configuration.errors import ConfigurationError, K8sMcpError
-from kinds.kind import Kind
 from kinds.registry import KINDS
 from kinds.times import to_rfc3339
 from mcp_tools.kubeconfig import IN_CLUSTER, load_kubeconfig
@@ -66,6 +66,11 @@ class StatusReport:
     @property
     def clusters(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(kind.cluster for kind in self.kinds))
+
+    def cost(self, cluster: str) -> HourlyUsage | None:
+        """What its API server was asked for in the last 60 minutes. Nobody holds a watch when no scanner runs."""
+        usage = self.status.usage.get(cluster)
+        return replace(usage, watches_held=0) if usage is not None and self.status.holder is None else usage
 
 
 def print_status(settings: ScannerSettings, *, as_json: bool) -> None:
@@ -129,9 +134,8 @@ def responsible_for(settings: ScannerSettings, environment: Mapping[str, str], k
 
 def _extra_kinds(settings: ScannerSettings, rows: Sequence[Freshness]) -> list[str]:
     """SCANNER_EXTRA_KINDS by the names that the cache has them under: `certificates` is `certificates.cert-manager.io`."""
-    stored = {row.kind for row in rows}
-    wanted = [name.strip() for name in settings.scanner_extra_kinds.split(",") if name.strip()]
-    found = [[kind for kind in sorted(stored) if kind == name or kind.startswith(f"{name}.")] or [name] for name in wanted]
+    stored = sorted({row.kind for row in rows})
+    found = [[kind for kind in stored if kind == name or kind.startswith(f"{name}.")] or [name] for name in settings.extra_kinds]
     return [kind for kinds in found for kind in kinds if kind not in KINDS]
 
 
@@ -143,7 +147,7 @@ def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float)
     return KindStatus(
         cluster=cluster,
         kind=kind,
-        state=_state(KINDS.get(kind), row, partial, now),
+        state=_state(kind, row, partial, now),
         strategy=row.strategy if row and row.scanned else "",
         objects=row.item_count if row else 0,
         namespaces=len(parts) if partial else None,
@@ -157,12 +161,13 @@ def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float)
     )
 
 
-def _state(kind: Kind | None, row: Freshness | None, partial: bool, now: float) -> State:
+def _state(kind: str, row: Freshness | None, partial: bool, now: float) -> State:
+    """A further kind leaves no trace in a cluster that does not serve it; an optional one that it was looked for."""
     if row is None:
-        return "never scanned"
+        return "never scanned" if kind in KINDS else "not served"
     if row.permitted is False and not partial:
         return "not permitted"
-    if kind is not None and kind.optional and not row.scanned and not row.last_error:
+    if not row.scanned and not row.last_error and row.last_error_at is not None:
         return "not served"
     if row.last_error:
         return "failed"
@@ -203,5 +208,19 @@ def as_json_object(report: StatusReport) -> dict[str, Any]:
         "scanner": {"running": status.holder is not None, "pid": status.holder, "died": status.daemon_died},
         "healthy": not complaints(report),
         "kinds": [asdict(kind) for kind in report.kinds],
+        "clusters": [_cluster(report, cluster) for cluster in report.clusters],
         "other_clusters": list(report.others),
+    }
+
+
+def _cluster(report: StatusReport, cluster: str) -> dict[str, Any]:
+    row = next((row for row in report.status.clusters if row.cluster == cluster), None)
+    cost = report.cost(cluster)
+    return {
+        "cluster": cluster,
+        "server_version": row.server_version if row else "",
+        "last_success_at": _time(row.last_success_at) if row else None,
+        "last_hour": None
+        if cost is None
+        else {"requests": dict(cost.requests), "bytes": cost.bytes, "watches_held": cost.watches_held},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from cache.api_usage import HourlyUsage
 from cache.status import CacheStatus
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def print_table(report: StatusReport) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, markup=False)
     console.print(f"scanner: {_scanner_text(status)}; database: {status.path}, {status.size_bytes / 1e6:.1f} MB")
     console.print(table)
+    for cluster in report.clusters:
+        if (cost := report.cost(cluster)) is not None:
+            console.print(_cost_text(cluster, cost))
     if report.others:
         console.print(f"also in the database, not looked after by these settings: {', '.join(report.others)}")
 
@@ -40,6 +44,13 @@ def _cells(row: KindStatus) -> tuple[str, ...]:
     ttl = "-" if row.ttl_seconds is None else f"{row.ttl_seconds} s"
     state = row.state if row.namespaces is None else f"{row.state} ({row.namespaces} namespaces)"
     return (row.cluster, row.kind, state, row.strategy or "-", str(row.objects), age, ttl, str(row.malformed), row.error)
+
+
+def _cost_text(cluster: str, cost: HourlyUsage) -> str:
+    verbs = ", ".join(f"{number} {verb}" for verb, number in cost.requests.items())
+    watches = f", {cost.watches_held} watches held" if cost.watches_held is not None else ""
+    asked = f"{sum(cost.requests.values())} requests ({verbs})" if verbs else "no request"
+    return f"{cluster}: in the last hour its API server had {asked} from here and sent {cost.bytes / 1e6:.1f} MB{watches}"
 
 
 def _scanner_text(status: CacheStatus) -> str:
