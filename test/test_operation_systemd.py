@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from scan_fixtures import ScannerProcess
+from configuration.errors import LockHeld
+from scan_fixtures import SCANNER, ScannerProcess, query
+from scanner.daemon import LONGEST_TICK_SECONDS
 from scanner.systemd_notify import ServiceManager
 
 MakeScanner = Callable[..., ScannerProcess]
@@ -124,3 +128,126 @@ async def test_a_blocked_loop_feeds_no_watchdog(manager: NotifySocket) -> None:
     await blocking
     assert manager.read().count("WATCHDOG=1") <= 1
     await fed
+
+
+# --- the units
+
+FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "systemd"
+DAEMONS = (("system", 1.3), ("user", 2.1))
+"""Kind of unit, and the highest exposure that `systemd-analyze security` may find (0 none, 10 everything)."""
+ANALYZE = shutil.which("systemd-analyze")
+
+needs_systemd = pytest.mark.skipif(
+    ANALYZE is None and os.environ.get("CI") != "true", reason="systemd-analyze is not installed (.ci/run installs it)"
+)
+
+
+def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """systemd-analyze, with the runtime folder that it asks for when user units are concerned."""
+    environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(folder), "SYSTEMD_UNIT_PATH": f"{folder}:"}
+    command = [ANALYZE or "systemd-analyze", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def unit(kind: str, name: str) -> str:
+    return (FOLDER / kind / name).read_text()
+
+
+def options(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The user units, with the command where it is on this machine."""
+    for file in (FOLDER / "user").iterdir():
+        text = file.read_text().replace("ExecStart=%h/.local/bin/scanner", f"ExecStart={SCANNER}")
+        (tmp_path / file.name).write_text(text)
+    return tmp_path
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", ["k8s-mcp-scanner.service", "k8s-mcp-scan.service", "k8s-mcp-scan.timer"])
+def test_systemd_finds_nothing_wrong_with_the_user_units(name: str, installed: Path) -> None:
+    done = analyze("--user", "verify", "--man=no", "--recursive-errors=one", str(installed / name), folder=installed)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_system_unit(tmp_path: Path) -> None:
+    file = tmp_path / "k8s-mcp-scanner.service"
+    file.write_text(unit("system", file.name).replace("ExecStart=/opt/k8s-mcp/bin/scanner", f"ExecStart={SCANNER}"))
+    done = analyze("verify", "--man=no", "--recursive-errors=one", str(file), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    file.write_text(file.read_text().replace("WatchdogSec=180", "WatchdogSec=often"))
+    assert "often" in analyze("verify", "--man=no", str(file), folder=tmp_path).stderr, "it would say so"
+
+
+@needs_systemd
+@pytest.mark.parametrize(("kind", "highest"), DAEMONS)
+def test_the_daemon_units_leave_little_exposed(kind: str, highest: float, tmp_path: Path) -> None:
+    file = tmp_path / "k8s-mcp-scanner.service"
+    file.write_text(unit(kind, file.name))
+    limit = f"--threshold={highest * 10:.0f}"
+    done = analyze("security", "--offline=true", "--no-pager", limit, str(file), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    file.write_text(file.read_text().replace("RestrictNamespaces=yes\n", "").replace("SystemCallFilter=", "#"))
+    assert analyze("security", "--offline=true", "--no-pager", limit, str(file), folder=tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in DAEMONS])
+def test_the_daemon_units_are_watched_over_and_dump_no_credentials(kind: str) -> None:
+    found = options(unit(kind, "k8s-mcp-scanner.service"))
+    assert found["Type"] == ["notify"]
+    assert found["LimitCORE"] == ["0"]
+    assert found["RestartPreventExitStatus"] == ["2"], "4, another scanner at work, passes"
+    assert int(found["WatchdogSec"][0]) >= 2 * LONGEST_TICK_SECONDS, "a tick moves the work at the latest"
+    assert found["UMask"][0].endswith("7"), "nothing for others"
+
+
+def test_a_timer_that_finds_a_scanner_at_work_has_not_failed() -> None:
+    assert options(unit("user", "k8s-mcp-scan.service"))["SuccessExitStatus"] == [str(LockHeld.exit_code)]
+
+
+# --- the daemon
+
+
+def watched(manager: NotifySocket, seconds: float) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(int(seconds * 1e6))}
+
+
+def test_the_daemon_is_ready_when_the_database_is_open_and_says_that_it_stops(
+    control_plane: Any, scanner_process: MakeScanner, manager: NotifySocket
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    process = scanner.start(**watched(manager, 20))
+    ready = manager.wait_for("READY=1")
+    assert query(scanner.database, "SELECT mode FROM scanner") == [("daemon",)]
+    manager.wait_for("STATUS=", after=ready - 1)
+    process.send_signal(signal.SIGTERM)
+    manager.wait_for("STOPPING=1", after=ready)
+    assert process.wait(20) == 0
+
+
+def test_a_daemon_that_hangs_stops_feeding_its_watchdog(
+    control_plane: Any, scanner_process: MakeScanner, manager: NotifySocket
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    process = scanner.start(**watched(manager, 4))
+    fed = manager.wait_for("READY=1")
+    for _ in range(3):
+        fed = manager.wait_for("WATCHDOG=1", after=fed)
+    process.send_signal(signal.SIGSTOP)
+    manager.read()
+    said = len(manager.heard)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert len(manager.read()) <= said + 1, "one may have been on its way"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGCONT)
+    manager.wait_for("WATCHDOG=1", after=said)

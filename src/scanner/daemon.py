@@ -6,7 +6,10 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -14,9 +17,14 @@ from configuration.errors import K8sMcpError
 from kinds.registry import KINDS
 from scanner.assembly import ScannerParts
 from scanner.clock_watch import run_jobs_when_the_clock_is_set
+from scanner.scan_report import KindReport
 from scanner.scanner_process import scanner_process
 from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
+from scanner.systemd_notify import ServiceManager
+
+if TYPE_CHECKING:
+    from scanner.metrics import ScannerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +33,7 @@ TICK_FRACTION = 0.05
 """A kind is due at 0.8 of its TTL. A tick every 0.05 of the shortest one leaves 0.15 of it for the scan itself."""
 REQUEST_POLL_SECONDS = 1.0
 MISFIRE_SECONDS = 30
+SHOWN_FAILURES = 5
 
 
 def run(settings: ScannerSettings) -> None:
@@ -47,20 +56,85 @@ def tick_seconds(settings: ScannerSettings) -> float:
 
 
 async def _run(settings: ScannerSettings) -> None:
-    with stopped_by_signals(exit_code=0):
+    manager = ServiceManager(os.environ)
+    with stopped_by_signals(exit_code=0), _metrics(settings) as metrics:
         async with scanner_process(settings, KINDS, environment=os.environ) as parts:
             log.info("scanning %s into %s", ", ".join(parts.contexts), settings.cache_db_path)
-            scheduler = _scheduler(parts)
+            watch = DaemonWatch(parts, manager, metrics)
+            scheduler = _scheduler(parts, watch)
             scheduler.start()
             try:
-                await run_jobs_when_the_clock_is_set(scheduler)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(run_jobs_when_the_clock_is_set(scheduler))
+                    group.create_task(manager.feed_watchdog(lambda: parts.coordinator.progress_at))
             finally:
+                manager.tell(STOPPING=1)
                 scheduler.shutdown(wait=False)
                 await parts.coordinator.stop()
                 await _heartbeat(parts, stopped=True)
 
 
-def _scheduler(parts: ScannerParts) -> AsyncIOScheduler:
+class DaemonWatch:
+    """Tells the service manager and the metrics what the daemon does."""
+
+    def __init__(self, parts: ScannerParts, manager: ServiceManager, metrics: ScannerMetrics | None) -> None:
+        self._manager = manager
+        self._metrics = metrics
+        self._clusters = set(parts.contexts)
+        self._failing: set[tuple[str, str]] = set()
+        self._is_ready = False
+        parts.coordinator.on_report = self._reported
+        if metrics is not None:
+            from cache.cache_reader import CacheReader
+
+            parts.coordinator.on_changes = metrics.on_changes
+            parts.coordinator.on_usage = metrics.on_usage
+            metrics.show_cache(CacheReader(parts.settings.cache_db_path).freshness_all, lambda: self._clusters)
+
+    def ticked(self) -> None:
+        """A round has been started, and the database is open."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._manager.tell(READY=1)
+        self._manager.tell(STATUS=self.text())
+        if self._metrics is not None:
+            self._metrics.on_tick()
+
+    def text(self) -> str:
+        """One line for `systemctl status`."""
+        failing = sorted(f"{cluster} {kind}" for cluster, kind in self._failing)
+        more = f" and {len(failing) - SHOWN_FAILURES} more" if len(failing) > SHOWN_FAILURES else ""
+        trouble = f"; failing: {', '.join(failing[:SHOWN_FAILURES])}{more}" if failing else ""
+        return f"scanning {', '.join(sorted(self._clusters))}{trouble}"
+
+    def _reported(self, report: KindReport) -> None:
+        target = report.cluster, report.kind
+        self._clusters.add(report.cluster)
+        if report.outcome == "failed":
+            self._failing.add(target)
+        else:
+            self._failing.discard(target)
+        if self._metrics is not None:
+            self._metrics.on_report(report)
+
+
+@contextmanager
+def _metrics(settings: ScannerSettings) -> Iterator[ScannerMetrics | None]:
+    """Served while the block runs, when a port is set. Raises ConfigurationError before anything else has begun."""
+    if not settings.scanner_metrics_port:
+        yield None
+        return
+    from scanner.metrics import MetricsServer, ScannerMetrics
+
+    metrics = ScannerMetrics()
+    server = MetricsServer(settings.scanner_metrics_port, metrics.registry)
+    try:
+        yield metrics
+    finally:
+        server.close()
+
+
+def _scheduler(parts: ScannerParts, watch: DaemonWatch) -> AsyncIOScheduler:
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": MISFIRE_SECONDS})
 
     async def tick() -> None:
@@ -69,6 +143,7 @@ def _scheduler(parts: ScannerParts) -> AsyncIOScheduler:
             await _heartbeat(parts)
         except asyncio.CancelledError:  # stopped in between: APScheduler would print a traceback
             return
+        watch.ticked()
 
     async def serve_requests() -> None:
         parts.coordinator.serve_requests()
