@@ -119,5 +119,5 @@ def parse_changes(changes: Iterable[Change], kind: Kind) -> ParsedChanges:
             if change.type != "DELETED":
                 malformed.append(one)
             if one.uid:
-                parsed.append(ObjectChange(change.type, None, one.uid, change.manager))
+                parsed.append(ObjectChange(change.type, one.staged, one.uid, change.manager))
     return ParsedChanges(parsed, malformed, lowest, highest)

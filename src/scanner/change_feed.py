@@ -185,7 +185,7 @@ class ChangeFeed:
             return Taken(state=state, lowest=before, highest=before, more=answer.more)
         state.stored = answer.cursor
         state.total = outcome.total
-        state.malformed += len(part.parsed.malformed)
+        state.malformed += sum(one.staged is None for one in part.parsed.malformed)
         return Taken(
             state=state,
             changes=len(answer.changes),

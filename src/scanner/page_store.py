@@ -60,7 +60,7 @@ class PageStore:
     def _parse_and_add(self, objects: Sequence[msgspec.Raw], managers: Sequence[str | None]) -> ParsedPage:
         page = parse_objects(objects, self._kind, managers)
         self._entered().add(page.staged)
-        self._entered().keep([one.uid for one in page.malformed if one.uid])
+        self._entered().keep([one.uid for one in page.malformed if one.uid and one.staged is None])
         return page
 
     def _entered(self) -> Staging:

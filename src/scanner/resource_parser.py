@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import Any
 
 import msgspec
 
 from cache.staging import Staged
 from configuration.errors import ToolError
 from kinds.kind import Kind
+from kinds.record import Record
 from mcp_tools.collector_pause import collector_paused
+from scanner.partial_read import read_parts
 from scanner.storable_check import StorableCheck
 
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError)
@@ -49,11 +52,15 @@ class PageEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An object that was set aside: its name and uid when they could be read, and why."""
+    """An object that could not be read, or not as a whole: its name and uid when they could be read, and why.
+
+    `staged` is what could be kept of it; None: it was set aside.
+    """
 
     name: str
     reason: str
     uid: str = ""
+    staged: Staged | None = None
 
     def __str__(self) -> str:
         return f"{self.name or '(no name)'}: {self.reason}"
@@ -86,7 +93,7 @@ def parse_objects(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> ParsedPage:
-    """Read the objects of a page. Objects that cannot be read are set aside; nothing here stops a scan."""
+    """Read the objects of a page: as far as they can be read, the others are set aside; nothing here stops a scan."""
     started = clock()
     staged: list[Staged] = []
     malformed: list[Malformed] = []
@@ -96,25 +103,37 @@ def parse_objects(
             one = read_object(raw, kind, check, manager)
             if isinstance(one, Malformed):
                 malformed.append(one)
-            else:
-                staged.append(one)
+            kept = one.staged if isinstance(one, Malformed) else one
+            if kept is not None:
+                staged.append(kept)
     return ParsedPage(staged, malformed, clock() - started)
 
 
 def read_object(raw: msgspec.Raw, kind: Kind, check: StorableCheck, manager: str | None = None) -> Staged | Malformed:
-    """One object, or why it has to be set aside. `check` is that of the kind."""
+    """One object, or why it cannot be read as it is, with what can be kept of it. `check` is that of the kind."""
     obj: object = None
     try:
         obj = msgspec.json.decode(raw)
         if not isinstance(obj, dict):
             raise TypeError(f"not a JSON object but a {type(obj).__name__}")
-        record = kind.read(obj)
-        complaint = check.complaint(record)
+        return Staged(_storable(obj, kind, check), bytes(raw), manager)
     except _UNREADABLE as error:
-        return Malformed(_name_of(obj), _reason(error), _uid_of(obj))
-    if complaint:
-        return Malformed(_name_of(obj), complaint, _uid_of(obj))
-    return Staged(record, bytes(raw), manager)
+        name, uid, reason = _name_of(obj), _uid_of(obj), _reason(error)
+    if isinstance(obj, dict) and (part := read_parts(obj, lambda whole: _storable(whole, kind, check), _UNREADABLE)):
+        reason = f"kept without {part.places}: {reason}"
+        return Malformed(name, reason, uid, Staged(part.record, bytes(raw), manager))
+    return Malformed(name, reason, uid)
+
+
+class _Unstorable(ValueError):
+    """A record that its table cannot hold."""
+
+
+def _storable(obj: dict[str, Any], kind: Kind, check: StorableCheck) -> Record:
+    record = kind.read(obj)
+    if complaint := check.complaint(record):
+        raise _Unstorable(complaint)
+    return record
 
 
 def _name_of(obj: object) -> str:
@@ -135,6 +154,8 @@ def _uid_of(obj: object) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"field {error.args[0]!r} is missing" if error.args else "a field is missing"
+    if isinstance(error, _Unstorable):
+        return str(error)
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 

@@ -36,7 +36,7 @@ class ScanOutcomes:
         level = logging.DEBUG if report.strategy == "check" and not failures else logging.INFO
         log.log(level, "%s%s", report.line(), recovered, extra=report.log_fields())
         for example in report.malformed_examples:
-            log.warning("%s %s: set aside %s", report.cluster, report.kind, example)
+            log.warning("%s %s: malformed: %s", report.cluster, report.kind, example)
         return self._told(report)
 
     async def failed(

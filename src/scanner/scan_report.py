@@ -27,6 +27,7 @@ class KindReport:
     changed: int = 0
     removed: int = 0
     malformed: int = 0
+    """Objects that could not be read: kept in part when possible, else set aside."""
     malformed_examples: tuple[str, ...] = ()
     """`namespace/name: why`, the first few."""
     pages: int = 0
@@ -51,7 +52,7 @@ class KindReport:
             return f"{subject}: not served by this cluster"
         if self.outcome == "failed":
             return f"{subject}: failed after {self.duration_seconds:.1f} s, what is cached stays: {self.error}"
-        aside = f", {self.malformed} malformed set aside" if self.malformed else ""
+        aside = f", {self.malformed} malformed" if self.malformed else ""
         where = f" in namespaces {', '.join(self.namespaces)}" if self.namespaces else ""
         how = f"{self.pages} pages" if self.strategy == "list" else self.strategy
         return (

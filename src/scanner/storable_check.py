@@ -14,6 +14,8 @@ from typing import Any
 from kinds.kind import Column, ColumnType, Kind
 from kinds.record import Record
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""What SQLite holds as an integer."""
 _ACCEPTED: dict[ColumnType, tuple[type, ...]] = {
     "text": (str,),
     "integer": (int,),
@@ -32,9 +34,11 @@ class StorableCheck:
 
     def complaint(self, record: Record) -> str:
         """What is wrong, with the column's name; "" when all is well."""
-        found = _complaint(self._columns, record)
-        if found:
+        if found := _complaint(self._columns, record):
             return found
+        for name in ("labels", "annotations"):
+            if not _is_text_map(getattr(record, name)):
+                return f"{name} is no map of text to text"
         for name, rows, columns in self._sides:
             for row in rows(record):
                 if found := _complaint(columns, row):
@@ -42,7 +46,12 @@ class StorableCheck:
         return ""
 
 
-_Checked = tuple[Callable[[Any], tuple[Any, ...]], tuple[frozenset[type], ...], tuple[str, ...]]
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, dict) and all(type(member) is str for member in value.values())
+
+
+_Values = Callable[[Any], tuple[Any, ...]]
+_Checked = tuple[_Values, tuple[frozenset[type], ...], tuple[str, ...], _Values, tuple[str, ...]]
 
 
 def _checked(columns: Sequence[Column]) -> _Checked:
@@ -53,12 +62,23 @@ def _checked(columns: Sequence[Column]) -> _Checked:
 def _compiled(columns: tuple[tuple[str, ColumnType, bool], ...]) -> _Checked:
     names = tuple(name for name, _, _ in columns)
     accepted = tuple(frozenset(_ACCEPTED[type_]) | ({type(None)} if nullable else set()) for _, type_, nullable in columns)
-    return attrgetter(*names), accepted, names
+    numbers = tuple(name for name, type_, _ in columns if type_ in ("integer", "time"))
+    return _values(names), accepted, names, _values(numbers), numbers
+
+
+def _values(names: Sequence[str]) -> _Values:
+    """Like attrgetter, but always a tuple."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda row: tuple(getattr(row, name) for name in names)
 
 
 def _complaint(checked: _Checked, row: object) -> str:
-    read, accepted, names = checked
+    read, accepted, names, read_numbers, number_names = checked
     for value, types, name in zip(read(row), accepted, names, strict=True):
         if type(value) not in types:
             return f"{name} is {type(value).__name__}, which its column cannot hold"
+    for value, name in zip(read_numbers(row), number_names, strict=True):
+        if value is not None and not _LEAST <= value <= _MOST:
+            return f"{name} is a number beyond 64 bits, which its column cannot hold"
     return ""
