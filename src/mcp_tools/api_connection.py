@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from configuration.errors import ConfigurationError
 from mcp_tools.credential_plugin import run_credential_plugin
-from mcp_tools.kubeconfig import KubeConfig
+from mcp_tools.kubeconfig import FileStamp, KubeConfig, file_stamp
 
 RENEW_BEFORE_SECONDS = 30.0
 """A credential of a plugin is renewed this long before it expires, at most: see `renewal_time`."""
@@ -22,8 +23,11 @@ RENEW_BEFORE_SECONDS = 30.0
 class Connection:
     """Retired when newer credentials exist, and closed when the last request that uses it has ended."""
 
-    def __init__(self, client: Any, made_for: KubeConfig | None, expires_at: float | None) -> None:
+    def __init__(
+        self, client: Any, made_for: KubeConfig | None, expires_at: float | None, files: Mapping[Path, FileStamp | None]
+    ) -> None:
         self.client = client
+        self._files = files
         self._made_for = made_for
         self._renew_at = None if expires_at is None else renewal_time(expires_at, time.time())
         self._in_use = 0
@@ -31,10 +35,12 @@ class Connection:
         self._idle.set()
 
     def is_outdated(self, config: KubeConfig | None) -> bool:
-        """True when the kubeconfig has changed since, or the credential is about to expire."""
+        """True when the kubeconfig or a file that it names has changed since, or the credential is about to expire."""
         if self._renew_at is not None and self._renew_at <= time.time():
             return True
-        return self._made_for is not config
+        return self._made_for is not config or any(
+            (now := file_stamp(file)) is not None and now != before for file, before in self._files.items()
+        )
 
     @contextmanager
     def used(self) -> Iterator[Any]:
@@ -49,9 +55,11 @@ class Connection:
                 self._idle.set()
 
     async def retire(self) -> None:
-        """Close it once nothing uses it any more."""
-        await self._idle.wait()
-        await self.close()
+        """Close it once nothing uses it any more; at once when cancelled."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Close it now."""
@@ -71,18 +79,19 @@ async def connect(config: KubeConfig | None, context: str, environment: Mapping[
 
     Raises ConfigurationError, or Unauthorized when a plugin fails. Nothing is sent to the API server yet.
     """
-    expires_at, impersonation = None, dict[str, str]()
+    expires_at, impersonation, files = None, dict[str, str](), dict[Path, FileStamp | None]()
     if config is None:
         configuration = await asyncio.to_thread(_in_cluster_configuration)
     else:
         impersonation = _impersonation(config, context)
+        files = {file: file_stamp(file) for file in _named_files(config, context)}
         document, expires_at = await _document_of(config, context, environment)
         configuration = await _configuration(document, config.origin, context)
     client = await asyncio.to_thread(_new_client, configuration)
     client.user_agent = user_agent
     for header, value in impersonation.items():
         client.set_default_header(header, value)
-    return Connection(client, config, expires_at)
+    return Connection(client, config, expires_at, files)
 
 
 async def _document_of(config: KubeConfig, context: str, environment: Mapping[str, str]) -> tuple[dict[str, Any], float | None]:
@@ -100,6 +109,15 @@ async def _document_of(config: KubeConfig, context: str, environment: Mapping[st
         "clusters": [{"name": "cluster", "cluster": cluster}],
         "users": [{"name": "user", "user": user}],
     }, expires_at
+
+
+def _named_files(config: KubeConfig, context: str) -> list[Path]:
+    """Token, certificate and key files, which others rotate."""
+    entry = config.context(context)
+    cluster = next((item.get("cluster") or {} for item in config.document["clusters"] if item["name"] == entry.cluster), {})
+    user = _user_of(config, entry.user)
+    named = [cluster.get("certificate-authority"), *(user.get(key) for key in ("tokenFile", "client-certificate", "client-key"))]
+    return [Path(str(file)) for file in named if file]
 
 
 def _user_of(config: KubeConfig, name: str) -> dict[str, Any]:
@@ -161,6 +179,7 @@ def _new_client(configuration: Any) -> Any:
 
     from kubernetes.aio import client
 
+    configuration.connection_pool_maxsize = 0  # without limit: each held watch keeps a connection, others must not wait for it
     try:
         return client.ApiClient(configuration)
     except (OSError, ssl.SSLError, ValueError) as error:

@@ -6,19 +6,21 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import orjson
 
-from configuration.errors import ClusterError, Expired, K8sMcpError, Unreachable
+from configuration.errors import ClusterError, Expired, K8sMcpError, NotFound, Unreachable
 from kinds.kind import Kind
 from mcp_tools.api_errors import error_of
-from mcp_tools.change_buffer import BufferFull, Change, ChangeBuffer
+from mcp_tools.change_buffer import MAX_CHANGES, BufferFull, Change, ChangeBuffer
+from mcp_tools.discovery import not_served
 from mcp_tools.json_repair import repaired
-from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
+from mcp_tools.k8s_api import METADATA_LIST, AnswerStream, ClusterApi, Query
 from mcp_tools.list_pages import decode_item, decode_page
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_forms import form_of
@@ -31,8 +33,7 @@ WATCH_SECONDS = (540, 600)
 """How long one request is asked to last. At random, so that thirty watches are not opened again all at once."""
 SILENCE_SECONDS = 180.0
 """Three times the span between two bookmarks: a connection that is quiet for so long leads nowhere any more."""
-LONG_SECONDS = 60.0
-"""A request in which nothing at all came for so long, not even a bookmark, is looked into."""
+TURN_SECONDS = 30.0
 EVENTS_AT_A_TIME = 20
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -64,11 +65,12 @@ class HeldWatch:
 
     def __init__(
         self, api: ClusterApi, target: WatchTarget, cursor: str, redactor: Redactor, *,
-        buffer: ChangeBuffer | None = None, seconds: tuple[int, int] = WATCH_SECONDS,
+        max_changes: int = MAX_CHANGES, seconds: tuple[int, int] = WATCH_SECONDS,
         silence_seconds: float = SILENCE_SECONDS, clock: Callable[[], float] = time.time,
+        has_room: Callable[[], bool] = lambda: True, opening: asyncio.Semaphore | None = None,
     ) -> None:  # fmt: skip
         self.target = target
-        self.buffer = buffer or ChangeBuffer(cursor)
+        self.buffer = ChangeBuffer(cursor, max_changes=max_changes)
         self.listeners: set[asyncio.Event] = set()
         self.error: K8sMcpError | None = None
         self.heard_at: float | None = None
@@ -86,6 +88,8 @@ class HeldWatch:
         self._early_ends = 0
         self._silent = True
         self._clock = clock
+        self._has_room = has_room
+        self._opening = opening or asyncio.Semaphore(1)
         self._task = asyncio.create_task(self._run(), name=f"watch:{target.context}:{target}")
 
     def ended(self) -> bool:
@@ -104,11 +108,13 @@ class HeldWatch:
                 length = random.randint(*self._seconds)  # noqa: S311  jitter, no secret
                 self._silent = True
                 await self._request(length)
-                if self._silent and time.monotonic() - started >= LONG_SECONDS:
+                if self._silent and time.monotonic() - started >= self._silence_seconds / 3:
                     await self._expect_not_back_in_time()
                 await asyncio.sleep(self._pause(time.monotonic() - started, length))
         except (BufferFull, LineTooLong, msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             self.error = Expired(f"cannot {self._doing}: {error}; list again from the start", reason=type(error).__name__)
+        except NotFound as error:
+            self.error = not_served(self.target.context, self.target.kind, error)
         except K8sMcpError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001  top of this task: the next poll hears of it
@@ -134,21 +140,47 @@ class HeldWatch:
         silence = self._silence_seconds if self._bookmarks_expected else length + 15.0
         begun = False
         try:
-            async with self._api.stream(
-                self.target.path, doing=self._doing, query=query, accept=self._form.accept_watch, silence_seconds=silence
-            ) as answer:
+            async with AsyncExitStack() as stack:
+                async with self._turn():
+                    answer = await stack.enter_async_context(
+                        self._api.stream(
+                            self.target.path,
+                            doing=self._doing,
+                            query=query,
+                            accept=self._form.accept_watch,
+                            silence_seconds=silence,
+                        )
+                    )
                 begun = True
-                self._heard()
-                self.headers_seconds = answer.headers_seconds
-                self.changed_at = asyncio.get_running_loop().time()
-                self.opened.set()
-                splitter = LineSplitter()
-                async for piece in answer.pieces:
-                    await self._receive(splitter.feed(piece))
+                await self._read(answer)
         except Unreachable as error:
             if not begun:
                 raise
             self._note_silence(error)
+
+    async def _read(self, answer: AnswerStream) -> None:
+        """One answer, to its end."""
+        self._heard()
+        self.headers_seconds = answer.headers_seconds
+        self.changed_at = asyncio.get_running_loop().time()
+        self.opened.set()
+        splitter = LineSplitter()
+        async for piece in answer.pieces:
+            await self._receive(splitter.feed(piece))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """So many connections are opened at a time: hundreds of TLS handshakes at once take longer than one may."""
+        try:
+            await asyncio.wait_for(self._opening.acquire(), TURN_SECONDS)
+        except TimeoutError:
+            raise Unreachable(
+                f"cannot {self._doing} (context {self.target.context}): other watches wait for the API server to answer"
+            ) from None
+        try:
+            yield
+        finally:
+            self._opening.release()
 
     def _note_silence(self, error: Unreachable) -> None:
         """Some kinds have no bookmarks (events): then silence says nothing before the request's own end."""
@@ -175,11 +207,15 @@ class HeldWatch:
             return
         bodies = self._bodies(event, decoded)
         self.buffer.add(Change(version, b",".join(bodies), heard_at))
+        if not self._has_room():
+            raise BufferFull("the changes that this server keeps for all its watches were not taken in time")
         self.changed_at = asyncio.get_running_loop().time()
         self._tell()
 
     async def _expect_not_back_in_time(self) -> None:
-        """Etcd restored from a backup counts on from an earlier revision, and a watch from after it is silent until then.
+        """After a request in which nothing came where a bookmark should have.
+
+        Etcd restored from a backup counts on from an earlier revision, and a watch from after it is silent until then.
 
         The one place where versions are compared, as only here an API server denies the order that it gave.
         """

@@ -105,7 +105,7 @@ class ClusterApi:
         _refuse_secret_payloads(path, accept, doing)
         doing = f"{doing} (context {self.context})"
         how: dict[str, Any] = {"query": query, "accept": accept, "encoding": "identity", "read_seconds": silence_seconds}
-        how["headers_seconds"] = CONNECT_SECONDS + READ_SECONDS
+        how["headers_seconds"] = READ_SECONDS
         connection = await self._connected()
         for attempt in (1, 2):
             started = time.monotonic()
@@ -189,11 +189,13 @@ class ClusterApi:
                     yield response, self.usage.meter(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             was_sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-            raise self._unreachable(error, doing, read_seconds, unknown_outcome=method != "GET" and was_sent) from error
+            raise self._unreachable(
+                error, doing, headers_seconds or read_seconds or READ_SECONDS, unknown_outcome=method != "GET" and was_sent
+            ) from error
 
-    def _unreachable(self, error: Exception, doing: str, read_seconds: float | None, *, unknown_outcome: bool) -> Unreachable:
+    def _unreachable(self, error: Exception, doing: str, read_seconds: float, *, unknown_outcome: bool) -> Unreachable:
         if isinstance(error, TimeoutError):
-            what = f"no answer within {CONNECT_SECONDS:.0f} s to connect and {read_seconds or READ_SECONDS:.0f} s to read"
+            what = f"no answer within {CONNECT_SECONDS:.0f} s to connect and {read_seconds:.0f} s to read"
         else:
             what = str(getattr(error, "strerror", None) or error or type(error).__name__)
         advice = "check that it runs, the network, and the address and CA in the kubeconfig"

@@ -19,6 +19,7 @@ from configuration.errors import ConfigurationError
 IN_CLUSTER = "in-cluster"
 """Context name of a server that runs in a pod and uses its service account."""
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+FileStamp = tuple[int, int, int]
 
 _SECTIONS = ("clusters", "contexts", "users")
 _PATHS = {
@@ -208,12 +209,13 @@ class KubeConfigSource:
 
     @staticmethod
     def _stamp(config: KubeConfig | None) -> object:
-        return tuple(_file_stamp(file) for file in config.files) if config else None
+        return tuple(file_stamp(file) for file in config.files) if config else None
 
 
-def _file_stamp(file: Path) -> tuple[int, int] | None:
+def file_stamp(file: Path) -> FileStamp | None:
+    """What differs when a file was written or replaced; None without one."""
     try:
         found = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from configuration.errors import ClusterError, Expired, K8sMcpError
-from mcp_tools.change_buffer import BufferFull, Change
+from mcp_tools.change_buffer import MAX_CHANGES, BufferFull, Change
 from mcp_tools.held_watch import SILENCE_SECONDS, WATCH_SECONDS, HeldWatch, WatchTarget
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.redaction import Redactor
 
 IDLE_SECONDS = 60.0
 MOST_HELD = 300
+OPENED_AT_ONCE = 32
+MAX_BYTES = 128 * 1024 * 1024
+"""Of changes that wait, over all watches."""
 PER_TARGET = 2
 """Two clients may follow the same thing from different places; a third takes the place of the one that was polled last."""
 CATCH_UP_SECONDS = (10, 10)
@@ -81,14 +84,18 @@ class WatchHolder:
 
     def __init__(
         self, *, idle_seconds: float = IDLE_SECONDS, most_held: int = MOST_HELD, seconds: tuple[int, int] = WATCH_SECONDS,
-        silence_seconds: float = SILENCE_SECONDS, clock: Callable[[], float] = time.time,
+        silence_seconds: float = SILENCE_SECONDS, max_bytes: int = MAX_BYTES,
+        max_changes: int = MAX_CHANGES, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
+        self._max_bytes = max_bytes
+        self._max_changes = max_changes
         self._idle_seconds = idle_seconds
         self._most_held = most_held
         self._seconds = seconds
         self._silence_seconds = silence_seconds
         self._clock = clock
         self._held: dict[WatchTarget, list[_Entry]] = {}
+        self._opening: dict[str, asyncio.Semaphore] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def held(self, context: str) -> int:
@@ -162,8 +169,14 @@ class WatchHolder:
     def _watch(self, request: WatchRequest, redactor: Redactor, seconds: tuple[int, int]) -> HeldWatch:
         return HeldWatch(
             request.api, request.target, request.cursor, redactor,
-            seconds=seconds, silence_seconds=self._silence_seconds, clock=self._clock,
+            seconds=seconds, silence_seconds=self._silence_seconds, clock=self._clock, has_room=self._has_room,
+            max_changes=self._max_changes,
+            opening=self._opening.setdefault(request.target.context, asyncio.Semaphore(OPENED_AT_ONCE)),
         )  # fmt: skip
+
+    def _has_room(self) -> bool:
+        """For everything that waits. The watch that brings more when there is none ends."""
+        return sum(entry.watch.buffer.bytes for entries in self._held.values() for entry in entries) <= self._max_bytes
 
     @staticmethod
     async def _wait(polled: Sequence[_Polled], woken: asyncio.Event, wait_seconds: float, linger_seconds: float) -> None:

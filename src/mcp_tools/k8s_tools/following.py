@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from configuration.errors import ClusterError, K8sMcpError
+from configuration.errors import ClusterError, K8sMcpError, NotFound
 from kinds.kind import Kind
 from mcp_tools.at_most import at_most
+from mcp_tools.discovery import not_served
 from mcp_tools.error_answers import described
 from mcp_tools.held_watch import WatchTarget
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
@@ -148,7 +149,10 @@ async def count_objects(tools: ToolContext, *, counts: list[dict[str, str]], con
 async def _count(api: ClusterApi, kind: Kind, namespace: str) -> dict[str, Any]:
     scope = namespace_name(namespace) if namespace else None
     doing = f"count {kind.name}" + (f" in namespace {scope}" if scope else "")
-    answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+    try:
+        answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+    except NotFound as error:
+        raise not_served(api.context, kind, error) from None
     page = decode_page(answer.body, doing)
     count = len(page.items or []) + (page.metadata.remaining or 0)
     return {"count": count, "resource_version": page.metadata.resource_version, "error": None}
