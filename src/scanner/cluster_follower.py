@@ -28,6 +28,8 @@ GATHER_SECONDS = 0.1
 """Kinds that begin to be followed at about the same time are asked for together."""
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+EVERYTHING = ""
+"""Key of the delay when all that is followed fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,11 @@ class ClusterFollower:
         self._steady = steady
         self._delays = delays or RetryDelays(first=FIRST_RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS)
         self._states: dict[ScopeKey, KeptScope] = {}
-        self._failing: dict[ScopeKey, str] = {}
+        self._failing: set[ScopeKey] = set()
+        self._is_down = False
+        """Everything fails, and that was said."""
+        self._was_down = False
+        """Some of it has recovered since."""
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._interrupt = asyncio.Event()
@@ -96,7 +102,7 @@ class ClusterFollower:
     def _drop(self, keys: Iterable[ScopeKey]) -> None:
         for key in keys:
             self._states.pop(key, None)
-            self._failing.pop(key, None)
+            self._failing.discard(key)
         if not self._states:
             self._something.clear()
 
@@ -144,6 +150,8 @@ class ClusterFollower:
     def _ready(self, longest: float) -> tuple[list[KeptScope], float]:
         """What may be asked for now, and in how many seconds, at most `longest`, something else may be."""
         now = self._steady()
+        if (seconds := self._delays.wait_seconds(EVERYTHING, now)) > 0:
+            return [], min(longest, seconds)
         waits = {key: self._delays.wait_seconds(key, now) for key, state in self._states.items() if state.held}
         later = min((seconds for seconds in waits.values() if seconds > 0), default=longest)
         return [self._states[key] for key, seconds in waits.items() if seconds <= 0], min(longest, later)
@@ -181,7 +189,7 @@ class ClusterFollower:
         """Pass on what changed, what is lost, what fails and what works again."""
         lost: list[tuple[KeptScope, str | K8sMcpError]] = []
         failed: list[tuple[KeptScope, K8sMcpError]] = []
-        fine: list[ScopeKey] = []
+        fine: list[KeptScope] = []
         for one in taken:
             if one.lost:
                 lost.append((one.state, one.lost))
@@ -190,7 +198,7 @@ class ClusterFollower:
             elif one.error is not None and one.state.held:
                 failed.append((one.state, one.error))
             elif one.error is None:
-                fine.append(one.state.key)
+                fine.append(one.state)
                 if one.changes:
                     self._events.changed(self.cluster, one)
         self._recovered(fine)
@@ -205,28 +213,44 @@ class ClusterFollower:
         await self._failed([(state, error) for state in self._states.values() if state.held])
 
     async def _failed(self, failed: Sequence[tuple[KeptScope, K8sMcpError]]) -> None:
+        """Leave what fails alone for a while: all of it together when it is all, nearly always a cluster that does not answer."""
         now = self._steady()
         new = [(state.kind, state.scope, error) for state, error in failed if state.key not in self._failing]
-        for state, error in failed:
-            self._failing[state.key] = one_line(error)
-            self._delays.failed(state.key, now)
+        self._failing |= {state.key for state, _ in failed}
+        if failed and all(key in self._failing for key, state in self._states.items() if state.held):
+            self._delays.failed(EVERYTHING, now)
+        else:
+            for state, _ in failed:
+                self._delays.failed(state.key, now)
         if new:
-            _log_failing(self.cluster, new, of=len(self._states))
+            self._log_failing(new)
             await self._events.failing(self.cluster, new)
 
-    def _recovered(self, fine: Collection[ScopeKey]) -> None:
-        again = [key for key in fine if self._failing.pop(key, None) is not None]
-        failures = max((self._delays.succeeded(key) for key in again), default=0)
-        if again:
-            what = ", ".join(sorted({name for name, _ in again})) if len(again) <= 3 else f"{len(again)} kinds"
-            log.info("%s: %s followed again (recovered after %d failures)", self.cluster, what, failures)
+    def _log_failing(self, new: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
+        if len(new) > 1 and len(self._failing) == len(self._states):
+            self._is_down = True
+            log.warning("%s cannot be followed, what is cached stays: %s", self.cluster, one_line(new[0][2]))
+            return
+        for kind, scope, error in new:
+            log.warning("%s %s cannot be followed, what is cached stays: %s", self.cluster, _named(kind, scope), one_line(error))
+
+    def _recovered(self, fine: Collection[KeptScope]) -> None:
+        """Say once that the cluster can be followed again, not for each of its kinds."""
+        again = [state for state in fine if state.key in self._failing]
+        if not again:
+            return
+        failures = self._delays.succeeded(EVERYTHING)
+        failures = max([failures, *(self._delays.succeeded(state.key) for state in again)])
+        self._failing -= {state.key for state in again}
+        if self._is_down:
+            log.info("%s is followed again (recovered after %d failures)", self.cluster, failures)
+        elif not self._was_down:
+            for state in again:
+                what = _named(state.kind, state.scope)
+                log.info("%s %s is followed again (recovered after %d failures)", self.cluster, what, failures)
+        self._was_down = bool(self._failing) and (self._is_down or self._was_down)
+        self._is_down = False
 
 
-def _log_failing(cluster: str, failing: Sequence[tuple[Kind, str, K8sMcpError]], *, of: int) -> None:
-    """One line when it is everything: nearly always the cluster that does not answer."""
-    if len(failing) == of > 1:
-        log.warning("%s cannot be followed, what is cached stays: %s", cluster, one_line(failing[0][2]))
-        return
-    for kind, scope, error in failing:
-        what = f"{kind.name} in namespace {scope}" if scope else kind.name
-        log.warning("%s %s cannot be followed, what is cached stays: %s", cluster, what, one_line(error))
+def _named(kind: Kind, scope: str) -> str:
+    return f"{kind.name} in namespace {scope}" if scope else kind.name
