@@ -15,6 +15,7 @@ BUSY_TIMEOUT_SECONDS = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 WAL_CHECKPOINT_PAGES = 4000
 """16 MB: a first fill in chunks would otherwise write the same pages of the database again and again."""
+_INCREMENTAL = 2
 PRIVATE_MODE, SHARED_MODE = 0o600, 0o660
 
 
@@ -66,7 +67,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         timeout=BUSY_TIMEOUT_SECONDS,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect on an empty file only
+    if connection.execute("PRAGMA auto_vacuum").fetchone() != (_INCREMENTAL,):
+        # takes effect on an empty file only; on one that has it, setting it again would write, and wait for other writers
+        connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")

@@ -67,8 +67,9 @@ class DeltaApply:
             cluster_uid = self._cluster_uid()
             prepared: list[_Prepared] = []
             for number, delta in enumerate(deltas):
-                twice = any((other.delta.kind, other.delta.scope) == (delta.kind, delta.scope) for other in prepared)
-                prepared.append(_Prepared(delta, why="conflict") if twice else self._prepare(delta, number))
+                taken = {self._target(other.delta) for other in prepared if not other.why}
+                again = self._target(delta) in taken
+                prepared.append(_Prepared(delta, why="conflict") if again else self._prepare(delta, number))
         finally:
             self._connection.execute("COMMIT")
         for one in prepared:
