@@ -41,7 +41,7 @@ class HorizontalPodAutoscalerRecord(Record):
     reason: str | None = column("reason of the condition that makes it unhealthy, e.g. FailedGetResourceMetric", index=True)
     message: str | None = column("message of that condition")
     conditions: Json = column("condition type -> status, a JSON map")
-    last_scale_at: Time | None = column("status.lastScaleTime: when it last changed the number of replicas")
+    last_scale_at: Time | None = column("status.lastScaleTime: when it last changed the number of replicas", tracked=False)
 
 
 def read(autoscaler: dict[str, Any]) -> HorizontalPodAutoscalerRecord:

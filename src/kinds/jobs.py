@@ -28,7 +28,7 @@ class JobRecord(WorkloadRecord):
     suspended: bool = column("spec.suspend")
     started_at: Time | None = column("status.startTime")
     completed_at: Time | None = column("status.completionTime")
-    duration_seconds: int | None = column("completion minus start; null while it runs")
+    duration_seconds: int | None = column("completion minus start; null while it runs", tracked=False)
     failure: str | None = column("reason of the Failed condition, e.g. BackoffLimitExceeded")
     failure_message: str | None = column("message of the Failed condition")
 

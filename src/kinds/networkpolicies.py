@@ -19,7 +19,7 @@ class NetworkPolicyRecord(Record):
     """
 
     pod_selector: str | None = column("POD-SELECTOR as kubectl prints it; empty text selects every pod of the namespace")
-    pod_selector_map: Json | None = column("spec.podSelector, a JSON object {matchLabels, matchExpressions}")
+    pod_selector_map: Json | None = column("spec.podSelector, a JSON object {matchLabels, matchExpressions}", tracked=False)
     policy_types: Json | None = column("spec.policyTypes, a JSON list of Ingress and Egress")
     isolates_ingress: bool = column("the selected pods accept only what an ingress rule allows")
     isolates_egress: bool = column("the selected pods reach only what an egress rule allows")

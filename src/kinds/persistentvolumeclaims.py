@@ -22,9 +22,11 @@ class PersistentVolumeClaimRecord(Record):
     healthy: bool = column("Bound, and not being deleted", index=True)
     volume: str | None = column("spec.volumeName: joins persistentvolumes.name; null until bound", index=True)
     capacity: str | None = column("status.capacity.storage as written; null until bound (CAPACITY)")
-    capacity_bytes: int | None = column("status.capacity.storage in bytes")
+    capacity_bytes: int | None = column("status.capacity.storage in bytes", tracked=False)
     requested: str | None = column("requests.storage as written")
-    requested_bytes: int | None = column("requests.storage in bytes; more than capacity_bytes: a resize is under way")
+    requested_bytes: int | None = column(
+        "requests.storage in bytes; more than capacity_bytes: a resize is under way", tracked=False
+    )
     access_modes: str | None = column("ACCESS MODES as kubectl prints them (RWO, ROX, RWX, RWOP); null until bound")
     requested_access_modes: Json | None = column("spec.accessModes, a JSON list")
     storage_class: str | None = column("storage class; empty text asks for none, null for the default one", index=True)

@@ -37,7 +37,7 @@ class PersistentVolumeRecord(Record):
     reason: str | None = column("status.reason, e.g. why reclaiming failed")
     message: str | None = column("status.message")
     capacity: str | None = column("capacity.storage as written (CAPACITY)")
-    capacity_bytes: int | None = column("capacity.storage in bytes")
+    capacity_bytes: int | None = column("capacity.storage in bytes", tracked=False)
     access_modes: str | None = column("ACCESS MODES as kubectl prints them: RWO, ROX, RWX, RWOP")
     reclaim_policy: str | None = column("Retain, Delete or Recycle")
     claim: str | None = column("CLAIM as kubectl prints it: namespace/name; null when unclaimed")

@@ -27,7 +27,7 @@ class PodDisruptionBudgetRecord(Record):
     desired_healthy: int = column("status.desiredHealthy: how many must stay")
     expected_pods: int = column("status.expectedPods: how many pods it counts; 0 protects nothing")
     selector: str | None = column("label selector of its pods; empty text selects every pod of the namespace")
-    selector_map: Json | None = column("spec.selector, a JSON object {matchLabels, matchExpressions}")
+    selector_map: Json | None = column("spec.selector, a JSON object {matchLabels, matchExpressions}", tracked=False)
     unhealthy_pod_eviction_policy: str | None = column("IfHealthyBudget or AlwaysAllow; null is IfHealthyBudget")
     reason: str | None = column("reason of the condition DisruptionAllowed: SufficientPods, InsufficientPods, SyncFailed")
     message: str | None = column("message of that condition")

@@ -16,14 +16,16 @@ class ServiceRecord(Record):
 
     type: str | None = column("ClusterIP, NodePort, LoadBalancer or ExternalName", index=True)
     cluster_ip: str | None = column("spec.clusterIP; None for a headless service", index=True)
-    cluster_ips: Json | None = column("spec.clusterIPs, a JSON list")
+    cluster_ips: Json | None = column("spec.clusterIPs, a JSON list", tracked=False)
     external_ip: str | None = column("EXTERNAL-IP as kubectl prints it: addresses, a DNS name, <pending>; null for none")
-    external_ips: Json | None = column("addresses from outside: the load balancer's and spec.externalIPs, a JSON list")
+    external_ips: Json | None = column(
+        "addresses from outside: the load balancer's and spec.externalIPs, a JSON list", tracked=False
+    )
     external_name: str | None = column("spec.externalName")
     ports: str = column("PORT(S) as kubectl prints them: 80/TCP,443:30443/TCP")
     port_list: Json | None = column("spec.ports, a JSON list of {name, port, targetPort, protocol, nodePort}")
     selector: str | None = column("pods it selects, as key=value pairs; null when it has no selector")
-    selector_map: Json | None = column("spec.selector, a JSON map; null when it has none")
+    selector_map: Json | None = column("spec.selector, a JSON map; null when it has none", tracked=False)
     session_affinity: str | None = column("None or ClientIP")
     external_traffic_policy: str | None = column("Cluster or Local; null unless reachable from outside")
     headless: bool = column("clusterIP is None")
