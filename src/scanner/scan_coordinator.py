@@ -167,7 +167,10 @@ class ScanCoordinator:
         visits = [self._visits.visit(context, to_list, to_verify, on_progress) for context in contexts]
         order = {kind.name: number for number, kind in enumerate(kinds)}
         reports = [sorted(visit, key=lambda report: order[report.kind]) for visit in await asyncio.gather(*visits)]
-        return ScanReport(tuple(report for visit in reports for report in visit), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if self._usage is not None:
+            await self._guarded("usage", functools.partial(self._usage.record, contexts))
+        return ScanReport(tuple(report for visit in reports for report in visit), seconds)
 
     # --- what is due
 
