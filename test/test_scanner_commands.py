@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from cache.scan_lock import lock_path
+from controlplane.users import rule
+from kinds.kind import Kind
 from kinds.registry import KINDS
 from scan_fixtures import SCANNER, ScannerProcess, query
 
@@ -250,7 +252,8 @@ def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: A
     status = json.loads(done.stdout)
     assert done.returncode == 0, "a cache that cron keeps fresh needs no daemon"
     assert status["scanner"] == {"running": False, "pid": None, "died": False}
-    assert {row["state"] for row in status["kinds"]} == {"fresh"}
+    assert {row["kind"]: row["state"] for row in status["kinds"]} == {name: served(kind) for name, kind in KINDS.items()}
+    assert {row["strategy"] for row in status["kinds"] if row["state"] == "fresh"} == {"list"}
     write(scanner.database, "UPDATE scanner SET mode = 'daemon', stopped_at = NULL")
     done = scanner.run("status")
     assert (done.returncode, "died" in done.stderr) == (1, True)
@@ -261,8 +264,77 @@ def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: A
         done = scanner.run("status", "-o", "json")
     assert done.returncode == 1
     states = {row["kind"]: row["state"] for row in json.loads(done.stdout)["kinds"]}
-    assert states == {name: "stale" if kind.dynamic else "fresh" for name, kind in KINDS.items()}
+    assert states == {name: "stale" if kind.dynamic else served(kind) for name, kind in KINDS.items()}
     assert "stale" in done.stderr
+
+
+def served(kind: Kind) -> str:
+    """The state of a kind that all is well with; the control plane has no Gateway API."""
+    return "not served" if kind.optional else "fresh"
+
+
+def test_status_says_what_the_api_server_was_asked_for(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report()
+    (cluster,) = json.loads(scanner.run("status", "-o", "json").stdout)["clusters"]
+    assert cluster["cluster"] == control_plane.context
+    cost = cluster["last_hour"]
+    assert cost["requests"]["list"] >= len([kind for kind in KINDS.values() if not kind.optional])
+    assert set(cost["requests"]) <= {"list", "get", "watch", "create"}
+    assert cost["bytes"] > 10_000
+    assert cost["watches_held"] == 0, "no scanner runs"
+    text = scanner.run("status").stdout
+    assert f"{cost['requests']['list']} list" in text
+    assert "0 watches held" in text
+
+
+def test_status_judges_the_clusters_that_the_settings_name_and_no_other(
+    kubeconfig: Path, control_plane: Any, scanner_process: MakeScanner
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report("--kind", "pods")
+    here = control_plane.context
+
+    def judged(**settings: str) -> tuple[set[str], list[str]]:
+        status = json.loads(scanner.run("status", "-o", "json", **settings).stdout)
+        return {row["cluster"] for row in status["kinds"]}, status["other_clusters"]
+
+    assert judged() == ({here}, [])
+    write(scanner.database, f"UPDATE cache_metadata SET cluster = 'left-behind' WHERE cluster = '{here}'")
+    assert judged() == ({here}, ["left-behind"])
+    assert "left-behind" in scanner.run("status").stdout
+    assert judged(K8S_CONTEXTS="left-behind") == ({"left-behind"}, [here])
+    assert judged(K8S_CONTEXTS="*") == ({here}, ["left-behind"])
+    assert judged(KUBECONFIG=str(kubeconfig), K8S_CONTEXTS="*")[0] == {"here", "there"}
+    assert judged(KUBECONFIG="/nowhere")[0] == {here, "left-behind"}, "all that are known, when nothing else can be told"
+
+
+def test_status_tells_what_may_be_read_in_part_from_what_may_not(
+    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+) -> None:
+    someone = control_plane.users.create(fresh_namespace, "someone", rules=[rule("pods", "services")])
+    scanner = scanner_process(someone.kubeconfig)
+    scanner.report()
+    done = scanner.run("status", "-o", "json")
+    rows = {row["kind"]: row for row in json.loads(done.stdout)["kinds"]}
+    assert (rows["pods"]["state"], rows["pods"]["namespaces"]) == ("partly permitted", 1)
+    assert (rows["nodes"]["state"], rows["nodes"]["namespaces"]) == ("not permitted", None)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_liveness_probe_asks_for_the_daemon_and_not_for_the_cluster(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(kubeconfig)
+    assert scanner.run("status", "--alive").returncode == 1, "there is no database"
+    scanner.run("scan")
+    assert "no scanner works" in scanner.run("status", "--alive").stderr
+    write(scanner.database, "UPDATE scanner SET mode = 'daemon', stopped_at = NULL")
+    with held_lock(scanner.database):
+        done = scanner.run("status", "--alive")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "that no cluster answers is not its fault"
+        write(scanner.database, "UPDATE scanner SET last_tick_at = last_tick_at - 300")
+        done = scanner.run("status", "--alive")
+    assert done.returncode == 1
+    assert "no sign for" in done.stderr
 
 
 def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any, scanner_process: MakeScanner) -> None:
@@ -302,6 +374,22 @@ def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, sc
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["changes"] == 1
     assert query(scanner.database, "SELECT count(*) FROM changes") == [(0,)]
+
+
+def test_cleanup_gives_the_gaps_in_the_file_back_when_asked_to(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(kubeconfig)
+    scanner.run("scan")
+    row = "'c', 'pods', 'p', 'u', hex(randomblob(2000)), 1, '1'"
+    columns = "cluster, kind, name, uid, field, seen_at, resource_version"
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+    write(scanner.database, f"INSERT INTO changes ({columns}) {numbers} SELECT {row} FROM n")
+    kept = json.loads(scanner.run("cleanup", "-o", "json").stdout)
+    assert kept["changes"] == 20_000
+    done = json.loads(scanner.run("cleanup", "--vacuum", "-o", "json").stdout)
+    assert done["bytes_after"] < done["bytes_before"] / 4
+    assert scanner.database.stat().st_size == done["bytes_after"]
+    assert query(scanner.database, "PRAGMA integrity_check") == [("ok",)]
+    assert "rewritten" in scanner.run("cleanup", "--vacuum").stdout
 
 
 def write(path: Path, sql: str) -> None:
