@@ -131,9 +131,9 @@ PRINTERS: dict[str, tuple[str, Printer]] = {
     "Namespace": ("Name|Status|Age", lambda o, now: [_phase(o), _age(o, now)]),
     "ConfigMap": (
         "Name|Data|Age",
-        lambda o, now: [str(len(o.get("data") or ()) + len(o.get("binaryData") or ())), _age(o, now)],
+        lambda o, now: [len(o.get("data") or ()) + len(o.get("binaryData") or ()), _age(o, now)],
     ),
-    "Secret": ("Name|Type|Data|Age", lambda o, now: [o.get("type", ""), str(len(o.get("data") or ())), _age(o, now)]),
+    "Secret": ("Name|Type|Data|Age", lambda o, now: [o.get("type", ""), len(o.get("data") or ()), _age(o, now)]),
     "PersistentVolumeClaim": (
         "Name|Status|Volume|Capacity|Access Modes|StorageClass|VolumeAttributesClass|Age|*VolumeMode",
         _claim,

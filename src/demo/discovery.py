@@ -92,10 +92,9 @@ def _subresource_entry(resource: Resource, name: str) -> Json:
 
 
 def _review_entries() -> list[Json]:
-    kinds = ("SelfSubjectAccessReview", "SelfSubjectRulesReview")
     return [
         {"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
-        for plural, kind in zip(REVIEWS, kinds, strict=True)
+        for plural, kind in REVIEWS.items()
     ]
 
 

@@ -27,6 +27,7 @@ from demo.http_streams import StreamingApi
 from demo.list_query import Lister
 from demo.object_api import ObjectApi, WriteOptions
 from demo.request_target import Target
+from demo.resources import REVIEWS
 from demo.store import Stored
 from demo.watch_stream import WatchHub
 
@@ -122,7 +123,10 @@ class HttpApi:
 
     async def _resource_request(self, request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/apis/authorization.k8s.io/v1/") and request.method == "POST":
-            return _json(scale_subresource.allow_everything(await self._body(request)), 201)
+            kind = REVIEWS.get(request.path.rpartition("/")[2])
+            if kind is None:
+                raise api_status.method_not_allowed()
+            return _json(scale_subresource.allow_everything(kind, await self._body(request)), 201)
         target = request_target.parse_path(request.path, self._api.table)
         if target.subresource == "log":
             return await self._streams.log(request, target)

@@ -102,7 +102,11 @@ BUILT_IN: tuple[Resource, ...] = (
         namespaced=False, cat="api-extensions", sub="status"),
 )  # fmt: skip
 
-REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
+REVIEWS = {
+    "selfsubjectaccessreviews": "SelfSubjectAccessReview",
+    "selfsubjectrulesreviews": "SelfSubjectRulesReview",
+}
+"""Plural -> kind of what is created to be answered, and never stored."""
 
 
 def of_custom_resource_definition(crd: Json) -> list[Resource]:
