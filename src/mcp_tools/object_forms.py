@@ -117,6 +117,8 @@ def _secret(row: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     cells = dict(zip(columns, row.get("cells") or [], strict=False))
     metadata = (row.get("object") or {}).get("metadata") or {}
     type_, count = cells.get("Type"), cells.get("Data")
+    if isinstance(count, str) and count.isdecimal():  # the column's declared type, which the API server itself does not keep
+        count = int(count)
     secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
     if isinstance(type_, str):
         secret["type"] = type_
