@@ -152,7 +152,7 @@ async def test_secrets_are_there_to_be_redacted(demo: Demo) -> None:
     assert set(secret["metadata"]["managedFields"][0]["fieldsV1"]["f:data"]) == {"f:username", "f:password"}
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
     table = await demo.get("/api/v1/namespaces/payments/secrets", accept=accept)
-    assert table["rows"][0]["cells"][:3] == ["payments-db", "Opaque", "2"]
+    assert table["rows"][0]["cells"][:3] == ["payments-db", "Opaque", 2]
     ledger = demo.object("deployments.apps", "payments", "ledger")
     assert ledger is not None
     assert any("Passw0rd" in variable["value"] for variable in ledger["spec"]["template"]["spec"]["containers"][0]["env"])
