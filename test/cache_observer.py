@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -28,8 +28,8 @@ class CacheObserver:
         self.states_seen = 0
         self.seen: dict[str, set[str]] = {kind: set() for kind in kinds}
         """Every uid that the cache ever showed."""
-        self.exact_states = True
-        """Off once an event was withheld from the scanner: then what it holds need not have been a state."""
+        self.is_withheld: Callable[[], bool] = lambda: False
+        """Whether an event was kept from the scanner: then what it holds need not have been a state."""
         self.may_forget = False
         """On once the clock went so far that rows past their grace may be purged."""
         self._database = database
@@ -98,15 +98,16 @@ class CacheObserver:
         if item_count != len(versions):
             self.violations.append(f"{kind}: {len(versions)} rows, but item_count {item_count}")
         state = state_hash(versions)
-        if not self.exact_states or self._last_states.get(kind) == state:
+        if self.is_withheld() or self._last_states.get(kind) == state:
             return
         self._last_states[kind] = state
         self.states_seen += 1
         position = self._ledger.position(kind, state, self._positions[kind])
-        if position is None and self.exact_states:
-            self.violations.append(f"{kind}: {self._explained(kind, versions)}")
+        if position is None:
+            if not self.is_withheld():
+                self.violations.append(f"{kind}: {self._explained(kind, versions)}")
             return
-        self._positions[kind] = position or 0
+        self._positions[kind] = position
 
     def _explained(self, kind: str, versions: set[Version]) -> str:
         earlier = self._ledger.position(kind, state_hash(versions), 0, wait_seconds=0)

@@ -166,6 +166,7 @@ class SequenceRun:
         self._restart_api_server = restart_api_server
         self._observer = CacheObserver(database, cluster, driver.kinds, driver.ledger)
         self._faults: list[Fault] = []
+        self._observer.is_withheld = lambda: any(fault.action == "swallow" and fault.hits for fault in self._faults)
         scanner.clock = RunningClock(plan.clock_rate)
 
     def run(self) -> Result:
@@ -269,8 +270,6 @@ class SequenceRun:
 
     def _inject(self, step: Step) -> None:
         path = f"*/{step.kind.partition('.')[0]}" if step.kind else "*"
-        if step.detail == "swallow":
-            self._observer.exact_states = False
         fault = fault_named(step.detail, path, int(step.number))
         self._faults.append(self._proxy.inject(fault))
 
