@@ -27,6 +27,7 @@ from cache.freshness import WHOLE_CLUSTER
 from cache.history_scrub import scrub_outdated
 from cache.kind_tables import ensure_kind_tables
 from cache.refresh_requests import RefreshRequest
+from cache.scan_lock import ScanLock
 from cache.staging import BATCH_SIZE, Staged, Staging
 from cache.status import database_size
 from cache.swap import ScanOutcome, ScanScope, Swap
@@ -82,7 +83,7 @@ class CacheManager:
 
     Raises ConfigurationError for a path that cannot be used, CacheTooNew, CacheBusy. `moved_aside` names the damaged
     file that a new one has replaced. Safe to call from several threads. `batch_size` is how many objects are compared and
-    staged by one statement.
+    staged by one statement. `lock`, where there is one, is made sure of before each write: LockHeld when it was lost.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class CacheManager:
         clock: Callable[[], float] = time.time,
         kinds: Mapping[str, Kind] = KINDS,
         batch_size: int = BATCH_SIZE,
+        lock: ScanLock | None = None,
     ) -> None:
         self.path = path
         self._policy = policy
@@ -100,7 +102,7 @@ class CacheManager:
         self._clock = clock
         self._kinds = dict(kinds)
         self._started_at = clock()
-        self._file = DatabaseFile(path, self._make_tables, clock)
+        self._file = DatabaseFile(path, self._make_tables, clock, lock)
 
     def close(self) -> None:
         self._file.close()

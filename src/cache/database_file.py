@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from cache.connection import check_database_path, connect_writer, create_file, database_errors, explain, immediate
 from cache.engine import open_engine, transaction
 from cache.migrations.runner import migrate
+from cache.scan_lock import ScanLock
 from cache.write_turns import WriteTurns
 from configuration.errors import CacheCorrupt, CacheError
 
@@ -24,11 +25,18 @@ class DatabaseFile:
     """`make_tables` brings the kinds' tables up to date on a connection to a migrated file; `clock` gives epoch seconds.
 
     Raises ConfigurationError for a path that cannot be used, CacheTooNew, CacheBusy. `moved_aside` names the damaged
-    file that a new one has replaced.
+    file that a new one has replaced. `lock` is made sure of before each write, which raises LockHeld when it was lost.
     """
 
-    def __init__(self, path: Path, make_tables: Callable[[sqlite3.Connection], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        make_tables: Callable[[sqlite3.Connection], None],
+        clock: Callable[[], float],
+        lock: ScanLock | None = None,
+    ) -> None:
         self.path = path
+        self._lock = lock
         self.moved_aside: Path | None = None
         self._make_tables = make_tables
         self._clock = clock
@@ -57,26 +65,33 @@ class DatabaseFile:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One write transaction."""
-        with self._turns.turn(), transaction(self._writing, self.path) as connection:
+        with self._turn(), transaction(self._writing, self.path) as connection:
             yield connection
 
     @contextmanager
     def write_on(self, connection: sqlite3.Connection) -> Iterator[None]:
         """One write transaction on a connection of one's own, which has TEMP tables to write from."""
-        with self._turns.turn(), immediate(connection):
+        with self._turn(), immediate(connection):
             yield
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
         """A connection while no other thread of this process writes, for statements that are no transaction."""
-        with self._turns.turn(), closing(connect_writer(self.path)) as connection:
+        with self._turn(), closing(connect_writer(self.path)) as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._turns.turn():
+            if self._lock is not None:
+                self._lock.hold()
+            yield
 
     # --- what can go wrong with the file
 
     def reopen_if_replaced(self) -> bool:
         """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one."""
-        with self.errors(), self._turns.turn():
+        with self.errors(), self._turn():
             if self._identity == _identity(self.path):
                 return False
             logger.warning("database %s was removed or replaced; what is missing in it is scanned anew", self.path)

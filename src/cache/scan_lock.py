@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import stat
 import time
@@ -11,6 +12,8 @@ from types import TracebackType
 
 from cache.connection import PRIVATE_MODE, SHARED_MODE
 from configuration.errors import ConfigurationError, LockHeld
+
+logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 
@@ -23,23 +26,26 @@ class ScanLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> ScanLock:
-        descriptor = _open(self.path)
-        if not _acquire(descriptor):
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            raise LockHeld(
-                f"another scanner{f' (pid {holder})' if holder else ''} holds {self.path}; "
-                "stop it, or let it do the work: `scanner status` shows what it does"
-            )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
+        self._descriptor = _lock(self.path)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def hold(self) -> None:
+        """Make sure that the lock which others would find is this one; to be called before each write.
+
+        Somebody may have removed the file, together with the database for example. Then it is made and locked anew;
+        raises LockHeld when another scanner was faster: it works on what is at this path now.
+        """
+        descriptor = self._descriptor
+        if descriptor is None or _is_at(self.path, descriptor):
+            return
+        logger.warning("lock file %s was removed; it is made anew", self.path)
+        self._descriptor = _lock(self.path)
+        os.close(descriptor)
 
 
 def lock_path(database: Path) -> Path:
@@ -60,6 +66,34 @@ def lock_holder(database: Path) -> int | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """The descriptor that holds the lock, until it is closed."""
+    for _ in range(_ATTEMPTS):
+        descriptor = _open(path)
+        if not _acquire(descriptor):
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise LockHeld(
+                f"another scanner{f' (pid {holder})' if holder else ''} holds {path}; "
+                "stop it, or let it do the work: `scanner status` shows what it does"
+            )
+        if _is_at(path, descriptor):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)  # removed between opening and locking: a lock that nobody else would find
+    raise LockHeld(f"lock file {path} is removed again and again; find out by whom")
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def _acquire(descriptor: int) -> bool:

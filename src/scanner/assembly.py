@@ -63,9 +63,9 @@ async def assembled(
         await refuse_bad_credentials(loader, contexts)
     path = settings.cache_db_path
     with (
-        ScanLock(path),
+        ScanLock(path) as lock,
         CacheManager(
-            path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size
+            path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size, lock=lock
         ) as cache,
         CacheReader(path, clock=clock) as reader,
     ):
