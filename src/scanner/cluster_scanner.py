@@ -27,6 +27,10 @@ LIST_ATTEMPTS = 3
 """A continue token can expire while a large list is read: then the list starts again, this many times in all."""
 PAGE_ATTEMPTS = 3
 SHOWN_MALFORMED = 5
+MOST_SECONDS = 86_400
+"""That k8s_export_page takes as the caller's patience."""
+SILENT = "SocketTimeoutError"
+"""Reason of Unreachable when the API server took the request and did not answer in the time that it was given."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -177,7 +181,11 @@ class ClusterScanner:
 
     async def _page(self, subject: _Subject, continue_token: str) -> PageEnvelope:
         """One page. What passes by itself (a restarting API server, rate limits) is tried again, with growing pauses."""
-        arguments = subject.arguments() | {"limit": self._page_size, "continue_token": continue_token}
+        arguments = subject.arguments() | {
+            "limit": self._page_size,
+            "continue_token": continue_token,
+            "timeout_seconds": min(MOST_SECONDS, max(1, int(self._timeout_seconds))),
+        }
         for attempt in range(1, PAGE_ATTEMPTS + 1):
             try:
                 result = await self._loader.call("k8s_export_page", arguments, timeout_seconds=self._timeout_seconds)
@@ -192,7 +200,9 @@ class ClusterScanner:
 
 def _may_pass(error: ClusterError | ToolTimeout) -> bool:
     """Whether trying again in a second makes sense. A timeout has waited long enough already."""
-    return isinstance(error, Unreachable) or (isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500))
+    if isinstance(error, Unreachable):
+        return error.reason != SILENT
+    return isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
 
 
 def _following(page: PageEnvelope, following: PageEnvelope) -> PageEnvelope:
