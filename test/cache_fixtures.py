@@ -15,6 +15,7 @@ from cache.cache_manager import CacheManager, ClusterIdentity, Delta, ObjectChan
 from cache.cache_reader import CacheReader
 from cache.ttl_manager import TtlPolicy
 from kinds.kind import Kind
+from kinds.list_query import ListQuery
 from kinds.registry import KINDS
 
 CLUSTER = "kind-test"
@@ -99,6 +100,11 @@ def delta(kind: Kind | str, *events: tuple[Any, dict[str, Any]], since: str = "1
     changes = [ObjectChange(type_, staged(kind, obj)[0], obj["metadata"]["uid"], "kubectl") for type_, obj in events]
     defaults: dict[str, Any] = {"checked_at": START + 60, "redaction": "", "strategy": "follow"}
     return Delta(kind=kind, since=since, until=until, changes=changes, **defaults | fields)
+
+
+def count(reader: CacheReader, kind: Kind, cluster: str = CLUSTER) -> int | None:
+    """How many objects of the kind a list of all of them would find."""
+    return reader.list(cluster, ListQuery(kind, limit=1)).envelope.total
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from cache.refresh_requests import request_refresh
 from cache.sql_guard import run_query
 from cache.tables import Base
 from cache.ttl_manager import TtlPolicy
-from cache_fixtures import CLUSTER, Clock, api_object, pods, scan, staged
+from cache_fixtures import CLUSTER, Clock, api_object, count, pods, scan, staged
 from configuration.errors import CacheBusy, CacheCorrupt, CacheError, CacheMissing, CacheTooNew, ConfigurationError, NeverScanned
 from kinds.kind import columns_of
 from kinds.list_query import ListQuery
@@ -96,7 +96,7 @@ def test_a_reader_without_write_access_reads_and_cannot_ask_for_a_scan(writer_is
         manager.close()
     for part in manager.path.parent.iterdir():
         part.chmod(0o644)
-    assert as_nobody(lambda path: CacheReader(path).count(CLUSTER, PODS), manager.path) == "3"
+    assert as_nobody(lambda path: count(CacheReader(path), PODS), manager.path) == "3"
     assert as_nobody(lambda path: run_query(path, "SELECT count(*) FROM pods", cluster=CLUSTER).rows, manager.path) == "[(3,)]"
     asked = as_nobody(lambda path: request_refresh(path, cluster=CLUSTER, kind="pods"), manager.path)
     assert "may not be opened or written" in asked
@@ -275,7 +275,7 @@ def test_a_kind_whose_declaration_changed_is_rebuilt_and_counts_as_never_scanned
             old_reader.list(CLUSTER, ListQuery(PODS))
         with pytest.raises(NeverScanned):
             old_reader.list(CLUSTER, ListQuery(larger))
-        assert old_reader.count(CLUSTER, KINDS["nodes"]) == 1
+        assert count(old_reader, KINDS["nodes"]) == 1
     with closing(sqlite3.connect(manager.path)) as connection:
         assert "colour" in [row[1] for row in connection.execute("PRAGMA table_info(pods)")]
         assert connection.execute("SELECT count(*) FROM labels WHERE kind = 'pods'").fetchone() == (0,)
@@ -302,7 +302,7 @@ def test_the_models_are_what_the_migrations_make(manager: CacheManager) -> None:
 def test_every_kind_has_a_table_with_its_columns(kind, manager: CacheManager) -> None:
     with closing(sqlite3.connect(manager.path)) as connection:
         names = [row[1] for row in connection.execute(f"PRAGMA table_info({kind.name})")]
-        assert names == ["cluster", *(found.name for found in kind.columns), "first_seen_at", "sort_key", "manifest"]
+        assert names == ["row_id", "cluster", *(found.name for found in kind.columns), "first_seen_at", "sort_key", "manifest"]
         for side in kind.side_tables:
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({side.name})")]
             owner = f"{kind.kind.lower()}_uid"

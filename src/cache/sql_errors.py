@@ -10,6 +10,7 @@ from cache import sql_functions
 from cache.sql_views import Views
 from configuration.errors import NeverScanned, QueryRefused, UnknownKind
 from kinds.registry import find_kind
+from kinds.views import VIEWS
 
 _MISSING = re.compile(r"no such (table|column|function): (?:main\.|temp\.)?(.*)", re.DOTALL)
 
@@ -33,11 +34,15 @@ def explain_sql_error(error: Exception, views: Views, sql: str, longest: int) ->
 
 def _unknown_table(name: str, views: Views) -> QueryRefused | NeverScanned:
     bare = name.removeprefix("all_")
+    view = next((view for view in VIEWS if view.name == bare), None)
+    if view is not None:
+        missing = ", ".join(table for table in view.reads if table not in views.names)
+        return NeverScanned(f"{bare} needs {missing}, never scanned; run `scanner scan`")
     try:
         kind = find_kind(bare)
     except UnknownKind:
         return QueryRefused(f"there is no table {name[:60]!r}; {_near(name, views.plain_names(), 'the tables are')}")
-    if kind.name != bare and kind.name in views.columns:
+    if kind.name != bare and kind.name in views.names:
         return QueryRefused(f"there is no table {name[:60]!r}; did you mean {kind.name}?")
     return NeverScanned(f"{kind.name} were never scanned; run `scanner scan --kind {kind.name}`")
 
@@ -49,7 +54,7 @@ def _near(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def _columns_hint(name: str, views: Views, sql: str) -> str:
     words = set(re.findall(r"\w+", sql.lower()))
-    used = [table for table in views.columns if table in words] or views.plain_names()
+    used = [table for table in views.columns if table in words]
     near = difflib.get_close_matches(name, sorted({column for table in used for column in views.columns[table]}), n=4)
     listed = "; ".join(f"{table} has {', '.join(views.columns[table])}" for table in used[:3])
     return (f"did you mean {', '.join(near)}? " if near else "") + listed

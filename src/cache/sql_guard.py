@@ -18,6 +18,7 @@ from typing import Any
 
 from cache import sql_functions
 from cache.connection import connect_reader, database_errors
+from cache.match_text import search_first
 from cache.migrations.runner import require_current
 from cache.query_freshness import QueryFreshness
 from cache.sql_errors import explain_sql_error
@@ -76,8 +77,8 @@ def run_query(
         require_current(connection, path)
         connection.execute("BEGIN")  # rows and freshness come from one snapshot
         freshness = QueryFreshness.load(connection, cluster)
-        views = create_views(connection, cluster)
-        if expanded_size(sql, views.columns) > _LARGEST_STATEMENT:
+        views = create_views(connection, cluster, sql)
+        if expanded_size(sql, views.sizes) > _LARGEST_STATEMENT:
             raise QueryRefused("the statement uses its CTEs too many times over; use each once or twice, or split the question")
         return _run(connection, sql, _Guard(views, freshness, sql), limits, clock)
 
@@ -100,12 +101,13 @@ def _check_statement(sql: str, limits: QueryLimits) -> None:
 
 
 def _run(connection: sqlite3.Connection, sql: str, guard: _Guard, limits: QueryLimits, clock: Callable[[], float]) -> QueryResult:
-    _protect(connection, guard, limits)
     started = time.monotonic()
     deadline = started + limits.timeout_seconds
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_CHECKS)
     try:
-        cursor = connection.execute(sql)
+        statement, guard.found = search_first(connection, sql)
+        _protect(connection, guard, limits)
+        cursor = connection.execute(statement)
         rows, truncated = _fetch(cursor, limits)
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise _explain(error, guard, sql, limits, late=time.monotonic() > deadline) from None
@@ -154,6 +156,8 @@ class _Guard:
         self.read: set[tuple[str, str, bool]] = set()
         """(table, kind, all clusters) of every stored table that the statement reads."""
         self.refusal: str | K8sMcpError = ""
+        self.found: frozenset[str] = frozenset()
+        """TEMP tables with random names: what each MATCH has found."""
         self._sql = sql
 
     def authorize(self, action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
@@ -171,7 +175,7 @@ class _Guard:
         return self._refuse(f"the function {name} is not available; available are: {', '.join(sorted(sql_functions.ALLOWED))}")
 
     def _read(self, table: str, column: str, database: str | None, source: str | None) -> int:
-        if database == "temp" and self.views.is_view(table):
+        if database == "temp" and (self.views.is_view(table) or table in self.found):
             return sqlite3.SQLITE_OK
         if database == "main" and source in self.views.inner and self.views.inner[source][0].name == table:
             base, every_cluster = self.views.inner[source]

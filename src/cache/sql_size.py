@@ -7,7 +7,7 @@ SQLite busy for minutes in a few hundred characters. So the copies are counted b
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|--[^\n]*|/\*.*?(?:\*/|$))"""
@@ -15,12 +15,10 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _KEYWORDS = frozenset({"as", "not", "materialized"})
-_VIEW_SIZE = 20
-"""A view is two subqueries, with all columns of its table."""
 
 
-def expanded_size(sql: str, views: Collection[str]) -> int:
-    """Tokens after expansion, estimated from above: names are not scoped. `views` are the names that stand for more."""
+def expanded_size(sql: str, views: Mapping[str, int]) -> int:
+    """Tokens after expansion, estimated from above: names are not scoped. `views` are names that stand for so many tokens."""
     tokens = _tokens(sql)
     bodies, rest = _definitions(tokens)
     sizes: dict[str, int] = {}
@@ -33,9 +31,14 @@ def expanded_size(sql: str, views: Collection[str]) -> int:
             if token not in sizes:
                 sizes[token] = 1 + size_of(bodies[token], within | {token})
             return sizes[token]
-        return _VIEW_SIZE if token in views else 1
+        return views.get(token, 1)
 
     return size_of(rest, frozenset())
+
+
+def statement_tokens(sql: str) -> Iterator[re.Match[str]]:
+    """Groups: `skip` (space, comment), `quoted` (text or name), `plain` (word or sign)."""
+    return _TOKEN.finditer(sql)
 
 
 def _tokens(sql: str) -> list[str]:
@@ -45,7 +48,7 @@ def _tokens(sql: str) -> list[str]:
     sign or a keyword.
     """
     found = []
-    for match in _TOKEN.finditer(sql):
+    for match in statement_tokens(sql):
         if match["plain"]:
             found.append(match["plain"].lower())
         elif match["quoted"]:

@@ -14,20 +14,15 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-OBJECTS_OF_ALL_KINDS = ("labels", "annotations", "deleted_objects", "changes")
+from cache import text_search
+from kinds.views import VIEWS, View
+
+OBJECTS_OF_ALL_KINDS = ("labels", "annotations", "deleted_objects", "changes", text_search.OBJECTS)
 """Tables with a `kind` column."""
 _ABOUT_THE_CACHE = ("clusters", "cache_metadata")
-_HIDDEN = frozenset({"manifest", "sort_key", "redaction", "generation"})
-WORKLOADS = "pod_workloads"
-
-_WORKLOADS_SQL = """SELECT p.cluster, p.uid AS pod_uid, p.namespace, p.name AS pod,
- CASE WHEN p.owner_uid IS NULL THEN 'Pod' WHEN r.owner_uid IS NOT NULL THEN r.owner_kind
-      WHEN j.owner_uid IS NOT NULL THEN j.owner_kind ELSE p.owner_kind END AS workload_kind,
- CASE WHEN p.owner_uid IS NULL THEN p.name WHEN r.owner_uid IS NOT NULL THEN r.owner_name
-      WHEN j.owner_uid IS NOT NULL THEN j.owner_name ELSE p.owner_name END AS workload
- FROM {pods} p LEFT JOIN {replicasets} r ON r.cluster = p.cluster AND r.uid = p.owner_uid
- LEFT JOIN {jobs} j ON j.cluster = p.cluster AND j.uid = p.owner_uid"""
-"""The top-level workload is never stored: it can change without the pod changing."""
+_HIDDEN = frozenset({"row_id", "manifest", "sort_key", "redaction", "generation"})
+_SIZE = 20
+"""Of a view over one table, in tokens: it is two subqueries, with all columns of its table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +35,14 @@ class BaseTable:
 
 @dataclass(slots=True)
 class Views:
-    """`columns` by visible name; `inner` by random name: the stored table, and whether all clusters are seen."""
+    """`names`: all that a statement may use. The others hold only what the statement mentions, since making a view takes time:
+    `columns` and `sizes` (in tokens, for `cache.sql_size`) by visible name; `inner` by random name: the stored table, and
+    whether all clusters are seen."""
 
+    names: frozenset[str] = frozenset()
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     inner: dict[str, tuple[BaseTable, bool]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     reserved: frozenset[str] = frozenset()
     """Names of everything stored in the file and of SQLite's virtual tables."""
@@ -56,7 +55,7 @@ class Views:
         return self.is_view(name) or not (name in self.reserved or name.startswith(("sqlite_", "pragma_")))
 
     def plain_names(self) -> list[str]:
-        return sorted(name for name in self.columns if not name.startswith("all_"))
+        return sorted(name for name in self.names if not name.startswith("all_"))
 
 
 def stored_tables(connection: sqlite3.Connection) -> list[BaseTable]:
@@ -67,45 +66,80 @@ def stored_tables(connection: sqlite3.Connection) -> list[BaseTable]:
     return tables
 
 
-def create_views(connection: sqlite3.Connection, cluster: str) -> Views:
-    """Create them on this connection. `cluster` must be one that the file knows.
-
-    Every view has a condition on a column: else `count(*)` would be flattened into a read of the stored table that looks
-    like a direct one.
-    """
+def create_views(connection: sqlite3.Connection, cluster: str, sql: str) -> Views:
+    """Create those that the statement mentions on this connection. `cluster` must be one that the file knows."""
     stored = {
         row[0] for row in connection.execute("SELECT name FROM main.sqlite_master UNION SELECT name FROM pragma_module_list")
     }
-    views, prefix = Views(reserved=frozenset(stored)), secrets.token_hex(16)
-    tables = stored_tables(connection)
+    tables = [table for table in stored_tables(connection) if table.name in stored]
+    known = {table.name for table in tables}
+    declared = [view for view in VIEWS if set(view.reads) <= known]
+    known |= {view.name for view in declared}
+    maker = _ViewMaker(
+        connection, cluster, Views(frozenset(known | {f"all_{name}" for name in known}), reserved=frozenset(stored))
+    )
+    maker.want(sql, declared)
     for table in tables:
-        columns = tuple(
-            row[1] for row in connection.execute(f"PRAGMA main.table_info({_name(table.name)})") if row[1] not in _HIDDEN
-        )
+        maker.show_table(table)
+    for view in declared:
+        maker.show_declared(view)
+    return maker.views
+
+
+class _ViewMaker:
+    """Every view has a condition on a column: else `count(*)` would be flattened into a read of the stored table that looks
+    like a direct one.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, cluster: str, views: Views) -> None:
+        self.views = views
+        self._connection = connection
+        self._cluster = cluster
+        self._prefix = secrets.token_hex(16)
+        self._wanted: set[str] = set()
+
+    def want(self, sql: str, declared: Iterable[View]) -> None:
+        """Every name that occurs anywhere in the statement, and what the views of that name read."""
+        lowered = sql.lower()
+        self._wanted = {name for name in self.views.names if name.lower() in lowered}
+        for view in declared:
+            for prefix in ("", "all_"):
+                if prefix + view.name in self._wanted:
+                    self._wanted |= {prefix + table for table in view.reads}
+
+    def show_table(self, table: BaseTable) -> None:
+        if not self._wanted & {table.name, f"all_{table.name}"}:
+            return
+        info = self._connection.execute(f"PRAGMA main.table_info({_name(table.name)})")
+        columns = ", ".join(_name(row[1]) for row in info if row[1] not in _HIDDEN)
+        if table.name == text_search.OBJECTS:
+            columns = columns.replace('"id", ', "") + ", id AS text"  # what MATCH is given: cache.match_text
         column = "name" if table.name == "clusters" else "cluster"
-        selected = f"SELECT {', '.join(map(_name, columns))} FROM main.{_name(table.name)}"
         for visible, condition in (
-            (table.name, f" WHERE {column} = {_text(cluster)}"),
+            (table.name, f" WHERE {column} = {_text(self._cluster)}"),
             (f"all_{table.name}", f" WHERE {column} <> ''"),
         ):
-            inner = f"{prefix}_{visible}"
-            connection.execute(f"CREATE TEMP VIEW {_name(inner)} AS {selected}{condition}")
-            connection.execute(f"CREATE TEMP VIEW {_name(visible)} AS SELECT * FROM temp.{_name(inner)}")
-            views.inner[inner] = (table, visible != table.name)
-            views.columns[visible] = columns
-    _create_workloads(connection, views, {table.name for table in tables})
-    return views
+            if visible in self._wanted:
+                inner = f"{self._prefix}_{visible}"
+                self._connection.execute(
+                    f"CREATE TEMP VIEW {_name(inner)} AS SELECT {columns} FROM main.{_name(table.name)}{condition}"
+                )
+                self.views.inner[inner] = (table, visible != table.name)
+                self._create(visible, f"SELECT * FROM temp.{_name(inner)}", _SIZE)
 
+    def show_declared(self, view: View) -> None:
+        for prefix in ("", "all_"):
+            if prefix + view.name not in self._wanted:
+                continue
+            names: Mapping[str, str] = {table: f"temp.{_name(prefix + table)}" for table in view.reads}
+            size = len(view.sql.split()) + sum(view.sql.count(f"{{{table}}}") * _SIZE for table in view.reads)
+            self._create(prefix + view.name, view.sql.format(**names), size)
 
-def _create_workloads(connection: sqlite3.Connection, views: Views, tables: Iterable[str]) -> None:
-    needed = ("pods", "replicasets", "jobs")
-    if not set(needed) <= set(tables):
-        return
-    for prefix in ("", "all_"):
-        names: Mapping[str, str] = {table: f"temp.{prefix}{table}" for table in needed}
-        connection.execute(f"CREATE TEMP VIEW {prefix}{WORKLOADS} AS {_WORKLOADS_SQL.format(**names)}")
-        cursor = connection.execute(f"SELECT * FROM temp.{prefix}{WORKLOADS} LIMIT 0")
-        views.columns[f"{prefix}{WORKLOADS}"] = tuple(column[0] for column in cursor.description)
+    def _create(self, visible: str, sql: str, size: int) -> None:
+        self._connection.execute(f"CREATE TEMP VIEW {_name(visible)} AS {sql}")
+        cursor = self._connection.execute(f"SELECT * FROM temp.{_name(visible)} LIMIT 0")
+        self.views.columns[visible] = tuple(column[0] for column in cursor.description)
+        self.views.sizes[visible] = size
 
 
 def _name(name: str) -> str:

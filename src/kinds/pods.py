@@ -103,6 +103,7 @@ class PodRecord(Record):
     volumes: Json | None = column("volumes, a JSON list of {name, type, source}")
     readiness_gates: Json | None = column("spec.readinessGates, a JSON list of condition types")
     image_pull_secrets: Json | None = column("names of spec.imagePullSecrets, a JSON list")
+    images: Json = column("images of all containers, a JSON list without repetitions", tracked=False)
     containers: tuple[ContainerRecord, ...]
 
 
@@ -149,6 +150,7 @@ def read(pod: dict[str, Any]) -> PodRecord:
         volumes=_volumes(spec),
         readiness_gates=names_of(spec.get("readinessGates"), "conditionType"),
         image_pull_secrets=names_of(spec.get("imagePullSecrets"), "name"),
+        images=Json(list(dict.fromkeys(container.image for container in containers))),
         containers=containers,
     )
 
