@@ -1,60 +1,152 @@
-"""Measures what the issue tracker promises, on a real API server, and writes docs/benchmarks.md.
+"""Measures what the issue tracker promises, and writes docs/benchmarks.md.
 
-uv run python script/benchmark                     10,000 pods, three runs (about six minutes)
-uv run python script/benchmark --pods 2000 --runs 1 --no-write
+uv run python script/benchmark                            all but `huge`, on 10,000 pods of a real API server
+uv run python script/benchmark follow cost --no-write     some of them, printed only
+uv run python script/benchmark scan --pods 2000 --runs 1 --no-write
+uv run python script/benchmark huge                       150,000 simulated pods: half an hour
+
+What is written takes the place of the section of the same name; the others stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "test")]
 
-from cached_reads import cached_read_figures  # noqa: E402
-from figures import markdown  # noqa: E402
-from scan_figures import scan_figures  # noqa: E402
-from size_figures import size_figures  # noqa: E402
-from startup_figures import startup_figures  # noqa: E402
+from figures import Section, markdown, with_sections  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 NODES = 100
 
 
+class Benchmark:
+    """What the measurements share; the cluster is started when the first of them needs it."""
+
+    def __init__(self, arguments: argparse.Namespace, stack: ExitStack) -> None:
+        self.pods: int = arguments.pods
+        self.runs: int = arguments.runs
+        self.duration_seconds: float = arguments.seconds
+        self._arguments = arguments
+        self._stack = stack
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self.database = self.folder / "cache.db"
+
+    @cached_property
+    def control_plane(self) -> Any:
+        return self._stack.enter_context(_control_plane(self._arguments))
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """TTLs so long that nothing goes stale while it is measured."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "KUBECONFIG": str(self.control_plane.kubeconfig),
+            "CACHE_DB_PATH": str(self.database),
+            "CACHE_DYNAMIC_TTL": "86400",
+            "CACHE_STATIC_TTL": "86400",
+            "REDACTION_KEY_FILE": str(self.folder / "redaction.key"),
+            "SCANNER_BATCH_SIZE": os.environ.get("SCANNER_BATCH_SIZE", ""),
+        }
+
+    def on_cluster(self) -> dict[str, Any]:
+        """Arguments that every measurement of a real cluster takes."""
+        return {
+            "control_plane": self.control_plane,
+            "environment": self.environment,
+            "database": self.database,
+            "pods": self.pods,
+        }
+
+    def fill(self) -> None:
+        """A filled database, for a measurement that needs one and runs by itself."""
+        if not self.database.exists():
+            from scan_figures import scan
+
+            scan(self.environment, self.pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """`module` holds a function `MODULE(…) -> Section`, named like itself; `measure` calls it."""
+
+    module: str
+    measure: Callable[[Callable[..., Section], Benchmark], Section]
+    needs_filled: bool = False
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "scan": Measurement("scan_figures", lambda work, b: work(**b.on_cluster(), runs=b.runs)),
+    "unchanged": Measurement("unchanged_figures", lambda work, b: work(**b.on_cluster(), runs=b.runs), needs_filled=True),
+    "follow": Measurement(
+        "follow_figures", lambda work, b: work(**b.on_cluster(), duration_seconds=b.duration_seconds), needs_filled=True
+    ),
+    "cost": Measurement(
+        "cost_figures", lambda work, b: work(**b.on_cluster(), duration_seconds=b.duration_seconds), needs_filled=True
+    ),
+    "reads": Measurement("cached_reads", lambda work, b: work(**b.on_cluster()), needs_filled=True),
+    "start": Measurement("startup_figures", lambda work, b: work(b.environment, runs=max(3, b.runs)), needs_filled=True),
+    "size": Measurement("size_figures", lambda work, _: work()),
+    "history": Measurement("history_figures", lambda work, _: work()),
+    "query": Measurement("query_figures", lambda work, _: work()),
+    "huge": Measurement("huge_figures", lambda work, _: work()),
+}
+BY_ITSELF = ("huge",)
+"""Only when asked for by name."""
+FUNCTIONS = {"cached_reads": "cached_read_figures"}
+
+
 def main() -> int:
     arguments = _arguments()
-    with _control_plane(arguments) as control_plane, tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "cache.db"
-        environment = _environment(control_plane, database)
-        sections = [
-            scan_figures(control_plane, environment, database, pods=arguments.pods, runs=arguments.runs),
-            cached_read_figures(control_plane, environment, database, pods=arguments.pods),
-            startup_figures(environment, runs=max(3, arguments.runs)),
-            size_figures(),
-        ]
-    text = markdown(sections, arguments.pods)
-    print(text)
+    chosen = arguments.measurements or [name for name in MEASUREMENTS if name not in BY_ITSELF]
+    sections = []
+    with ExitStack() as stack:
+        benchmark = Benchmark(arguments, stack)
+        for name in chosen:
+            sections.append(_measured(MEASUREMENTS[name], benchmark))
+            print(markdown(sections[-1]), flush=True)
     if not arguments.no_write:
-        DOCUMENT.write_text(text)
+        old = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+        DOCUMENT.write_text(with_sections(old, [markdown(section) for section in sections]))
     return int(any(figure.holds is False for section in sections for figure in section.figures))
 
 
+def _measured(measurement: Measurement, benchmark: Benchmark) -> Section:
+    if measurement.needs_filled:
+        benchmark.fill()
+    function = getattr(importlib.import_module(measurement.module), FUNCTIONS.get(measurement.module, measurement.module))
+    return measurement.measure(function, benchmark)
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="script/benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("measurements", nargs="*", metavar="WHAT", help=f"of {', '.join(MEASUREMENTS)}; default: all but huge")
     parser.add_argument("--pods", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=120, help="how long `follow`, and each half of `cost`, are watched")
     parser.add_argument(
         "--cluster", help="a cluster that `script/testcluster up` has started with so many pods; it is left running"
     )
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/benchmarks.md as it is")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.measurements if name not in MEASUREMENTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}")
+    return arguments
 
 
 @contextmanager
@@ -76,20 +168,6 @@ def _control_plane(arguments: argparse.Namespace) -> Iterator[Any]:
         yield control_plane
     finally:
         control_plane.stop()
-
-
-def _environment(control_plane: Any, database: Path) -> dict[str, str]:
-    """TTLs so long that nothing goes stale while it is measured."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(database.parent),
-        "LANG": "C.UTF-8",
-        "KUBECONFIG": str(control_plane.kubeconfig),
-        "CACHE_DB_PATH": str(database),
-        "CACHE_DYNAMIC_TTL": "86400",
-        "CACHE_STATIC_TTL": "86400",
-        "SCANNER_BATCH_SIZE": os.environ.get("SCANNER_BATCH_SIZE", ""),
-    }
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -42,6 +43,10 @@ def milliseconds(values: Sequence[float]) -> str:
     return f"{statistics.median(values) * 1000:.1f} ms"
 
 
+def percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
 def megabytes(value: float) -> str:
     return f"{value / 1e6:.0f} MB"
 
@@ -52,20 +57,35 @@ def machine() -> str:
     return f"{os.cpu_count()} CPUs, {memory:.0f} GB, {platform.system()}, CPython {platform.python_version()}"
 
 
-def markdown(sections: Sequence[Section], pods: int) -> str:
-    """The whole of docs/benchmarks.md."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `uv run python script/benchmark`. Ratios are of medians within one run, on one machine: compare ratios,",
-        "not seconds. Memory is the sum of resident sets of the program and its MCP server, sampled every 20 ms.",
-        "",
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine()}, load average {os.getloadavg()[0]:.1f} at the end; "
-        f"{pods} pods.",
-    ]
-    for section in sections:
-        lines += ["", f"## {section.title}", section.method, "", "| figure | value | goal | |", "|---|---|---|---|"]
-        for figure in section.figures:
-            mark = {None: "", True: "holds", False: "**missed**"}[figure.holds]
-            lines.append(f"| {figure.name} | {figure.value} | {figure.goal} | {mark} |")
-    return "\n".join(lines) + "\n"
+HEAD = """# Benchmarks
+
+Written by `uv run python script/benchmark`. Ratios are of medians within one run, on one machine: compare ratios,
+not seconds. Memory is the sum of resident sets of the program and its MCP server, sampled every 20 ms.
+"""
+
+
+def markdown(section: Section) -> str:
+    """One section of docs/benchmarks.md, with when and on what it was measured."""
+    lines = [f"## {section.title}", section.method, "", "| figure | value | goal | |", "|---|---|---|---|"]
+    for figure in section.figures:
+        mark = {None: "", True: "holds", False: "**missed**"}[figure.holds]
+        lines.append(f"| {figure.name} | {figure.value} | {figure.goal} | {mark} |")
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    return "\n".join([*lines, "", f"{when}, {machine()}, load average {os.getloadavg()[0]:.1f} at the end.", ""])
+
+
+def with_sections(document: str, texts: Sequence[str]) -> str:
+    """The document with these sections in it, each in the place of the one of the same heading (numbers in it may differ)."""
+    parts = re.split(r"(?m)^(?=## )", document)
+    known = {_heading(part): index for index, part in enumerate(parts) if part.startswith("## ")}
+    for text in texts:
+        index = known.get(_heading(text))
+        if index is None:
+            parts.append(text + "\n")
+        else:
+            parts[index] = text + "\n"
+    return HEAD + "\n" + "".join(part for part in parts if part.startswith("## ")).rstrip("\n") + "\n"
+
+
+def _heading(text: str) -> str:
+    return re.sub(r"[\d,.]+", "N", text.partition("\n")[0])

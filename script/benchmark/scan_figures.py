@@ -31,8 +31,8 @@ def scan_figures(control_plane: Any, environment: dict[str, str], database: Path
         bare.append(_bare_list_seconds(control_plane, pods))
         for file in database.parent.glob(f"{database.name}*"):
             file.unlink()
-        first.append(_scan(environment, pods))
-        again.append(_scan(environment, pods))
+        first.append(scan(environment, pods))
+        again.append(scan(environment, pods))
     return _section(kubectl, bare, first, again, database, pods)
 
 
@@ -82,7 +82,7 @@ def _bare_list_seconds(control_plane: Any, pods: int) -> float:
     return time.perf_counter() - started
 
 
-def _scan(environment: dict[str, str], pods: int) -> Measured:
+def scan(environment: dict[str, str], pods: int) -> Measured:
     measured = measure([str(Path(sys.executable).with_name("scanner")), "scan", "-o", "json"], environment)
     assert measured.exit_code == 0, measured.stderr
     found = {row["kind"]: row["objects"] for row in json.loads(measured.stdout)["kinds"]}

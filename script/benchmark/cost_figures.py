@@ -1,0 +1,107 @@
+"""What the API server is asked for, and what it sends, in an hour: beside a client that lists everything every five minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+import yaml
+from byte_counter import ByteCounter, byte_counter
+from changing_pods import ChangingPods
+from figures import Section, megabytes
+from follow_figures import RATE, daemon, wait_until_followed
+
+LISTS_AN_HOUR = 12
+SHARE = 20
+PAGE = 500
+FULL_LISTS_AN_HOUR = 1 / 6
+"""SCANNER_FULL_LIST_INTERVAL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """Of a measured while, as an hour of it would be."""
+
+    requests: float
+    received: float
+
+
+def cost_figures(
+    control_plane: Any, environment: Mapping[str, str], database: Path, *, pods: int, duration_seconds: float
+) -> Section:
+    """Needs a filled database."""
+    section = Section(
+        f"An hour of the API server's time, {pods:,} pods",
+        f"`scanner run` with its default intervals, {duration_seconds:.0f} s idle and as long at {RATE} changes a second, after "
+        "everything is followed; an hour is that many times more, and a sixth of a LIST of every kind (which is due every six "
+        "hours). Bytes are those on the wire (TLS, compressed where the API server compresses), counted by a relay in front of "
+        f"it. The other client lists the same kinds in pages of {PAGE}, compressed, once; an hour of it is {LISTS_AN_HOUR} "
+        "times that.",
+    )
+    with byte_counter(control_plane.server) as counter:
+        through = environment | {"KUBECONFIG": str(_kubeconfig(control_plane, counter, database.parent))}
+        whole = _list_everything(control_plane, counter)
+        with daemon(_default_intervals(through), database):
+            changing = ChangingPods(control_plane)
+            wait_until_followed(changing, database)
+            idle = _hour(control_plane, counter, duration_seconds)
+            with changing.at_a_rate(RATE):
+                busy = _hour(control_plane, counter, duration_seconds)
+    other = Hour(whole.requests * LISTS_AN_HOUR, whole.received * LISTS_AN_HOUR)
+    section.add("one LIST of every kind", f"{whole.requests:.0f} requests, {megabytes(whole.received)}")
+    section.add("the other client, an hour", f"{other.requests:,.0f} requests, {megabytes(other.received)}")
+    for name, measured in (("idle", idle), (f"{RATE} changes a second", busy)):
+        requests = measured.requests + whole.requests * FULL_LISTS_AN_HOUR
+        received = measured.received + whole.received * FULL_LISTS_AN_HOUR
+        section.add(f"the scanner, {name}, an hour", f"{requests:,.0f} requests, {received / 1e6:.1f} MB")
+        ratio = received / other.received
+        section.add(f"bytes of the scanner, {name} / the other client", f"{ratio:.3f}", f"≤ 1/{SHARE}", ratio <= 1 / SHARE)
+    return section
+
+
+def _default_intervals(environment: Mapping[str, str]) -> dict[str, str]:
+    """The TTLs decide how often something is checked: not those that keep other measurements fresh."""
+    return {name: value for name, value in environment.items() if name not in ("CACHE_DYNAMIC_TTL", "CACHE_STATIC_TTL")}
+
+
+def _kubeconfig(control_plane: Any, counter: ByteCounter, folder: Path) -> Path:
+    document = yaml.safe_load(Path(control_plane.kubeconfig).read_text())
+    for cluster in document["clusters"]:
+        cluster["cluster"]["server"] = counter.url
+    path = folder / "counted.yaml"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def _hour(control_plane: Any, counter: ByteCounter, seconds: float) -> Hour:
+    mark, before = control_plane.audit.mark(), counter.received
+    started = time.monotonic()
+    time.sleep(seconds)
+    requests = len(control_plane.audit.requests(mark, user_agent="k8s-mcp"))
+    factor = 3600 / (time.monotonic() - started)
+    return Hour(requests * factor, (counter.received - before) * factor)
+
+
+def _list_everything(control_plane: Any, counter: ByteCounter) -> Hour:
+    """Every kind that the scanner lists, page by page."""
+    from kinds.registry import KINDS
+
+    headers = {"Authorization": f"Bearer {control_plane.admin_token}", "Accept-Encoding": "gzip"}
+    http = urllib3.PoolManager(ca_certs=str(control_plane.ca_file), headers=headers)
+    before, requests = counter.received, 0
+    for kind in KINDS.values():
+        token = ""
+        while True:
+            fields = {"limit": str(PAGE)} | ({"continue": token} if token else {})
+            answer = http.request("GET", counter.url + kind.api_path(), fields=fields)
+            requests += 1
+            token = answer.json()["metadata"].get("continue", "") if answer.status == 200 else ""
+            if not token:
+                break
+    http.clear()
+    return Hour(requests, counter.received - before)
