@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cache.api_usage import HourlyUsage
 from cache.cache_manager import CacheManager
-from cache.refresh_requests import is_served, request_refresh
+from cache.refresh_requests import latest_request, request_refresh
 from cache.scan_lock import ScanLock
 from cache.settings import CacheSettings
 from cache.status import cache_status
@@ -25,23 +26,21 @@ def test_a_request_is_taken_once_and_then_served(manager: CacheManager, clock: C
     assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) == number
     other = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
     assert other != number
-    assert not is_served(manager.path, number)
     taken = manager.take_refresh_requests()
     assert [(found.id, found.kind, found.namespace, found.reason, found.requested_at) for found in taken] == [
         (number, "pods", "a", "pods were deleted", START),
         (other, "pods", None, "", START),
     ]
-    assert is_served(manager.path, number)
     assert manager.take_refresh_requests() == []
     assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) > other
 
 
 def test_served_requests_are_forgotten_after_a_day(manager: CacheManager, clock: Clock) -> None:
-    number = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
     manager.take_refresh_requests()
     clock.now += 86_401
     assert manager.cleanup().refresh_requests == 1
-    assert is_served(manager.path, number)
+    assert latest_request(manager.path, cluster=CLUSTER, kind="pods") is None
 
 
 def test_status_tells_age_freshness_errors_and_who_scans(manager: CacheManager, clock: Clock) -> None:
@@ -75,12 +74,32 @@ def test_status_tells_age_freshness_errors_and_who_scans(manager: CacheManager, 
     assert not stopped.daemon_died
 
 
+def test_status_tells_what_the_last_hour_cost_each_api_server(manager: CacheManager, clock: Clock) -> None:
+    hour = START // 3600 * 3600
+    manager.record_usage(CLUSTER, hour - 3601, {"list": (500, 5_000_000)}, 1)
+    manager.record_usage(CLUSTER, hour - 1, {"list": (40, 4000), "watch": (8, 80)}, 2)
+    manager.record_usage(CLUSTER, hour + 60, {"list": (3, 300)}, 5)
+    manager.record_usage(CLUSTER, hour + 900, {"list": (2, 200), "get": (1, 10)}, 4)
+    usage = cache_status(manager.path, clock=lambda: hour + 900).usage
+    assert usage == {CLUSTER: HourlyUsage({"get": 1, "list": 5 + 30, "watch": 6}, 510 + 3000 + 60, 4)}
+    assert cache_status(manager.path, clock=lambda: hour + 3 * 3600).usage == {}
+    clock.now = hour + 8 * 86_400
+    manager.cleanup()
+    assert cache_status(manager.path, clock=lambda: hour + 60).usage == {}
+
+
 def test_settings_become_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"CACHE_STATIC_TTL": 9, "CACHE_DYNAMIC_TTL": 8, "CACHE_STALE_GRACE": 7, "CACHE_HISTORY_RETENTION": 6}
+    names = {
+        "CACHE_STATIC_TTL": 9,
+        "CACHE_DYNAMIC_TTL": 8,
+        "CACHE_STALE_GRACE": 7,
+        "CACHE_HISTORY_RETENTION": 6,
+        "CACHE_HISTORY_MAX_MB": 5,
+    }
     for name, value in names.items():
         monkeypatch.setenv(name, str(value))
     policy = load(CacheSettings).ttl_policy()
-    assert policy == TtlPolicy(static_ttl=9, dynamic_ttl=8, stale_grace=7, history_retention=6)
+    assert policy == TtlPolicy(static_ttl=9, dynamic_ttl=8, stale_grace=7, history_retention=6, history_max_bytes=5_000_000)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "1.5"])

@@ -31,17 +31,26 @@ def _text_size(*columns: str) -> str:
     return " + ".join(f"coalesce(length(CAST({column} AS BLOB)), 0)" for column in columns)
 
 
+def _in_pages(row: str) -> str:
+    """Rows do not cross pages: what is left of one stays empty, and a row larger than a page takes whole ones."""
+    return f"CASE WHEN {row} < {_PAGE} THEN {_PAGE} / ({_PAGE} / ({row})) ELSE ({row} + {_PAGE} - 1) / {_PAGE} * {_PAGE} END"
+
+
+_PAGE = 4096
 _CHANGES = _HistoryTable(
     Change.__tablename__,
     "seen_at",
     f"{_text_size('namespace', 'name', 'field', 'old', 'new', 'resource_version', 'manager')} "
     f"+ 2 * ({_text_size('cluster', 'kind', 'uid')}) + 60",
 )
+_DELETED_ROW = (
+    f"({_text_size('row', 'resource_version', 'cluster', 'kind', 'namespace', 'name', 'uid')} "
+    "+ coalesce(length(manifest), 0) + 40)"
+)
 _DELETED = _HistoryTable(
     DeletedObject.__tablename__,
     "deleted_at",
-    f"{_text_size('row', 'resource_version')} + coalesce(length(manifest), 0) + 3 * ({_text_size('cluster', 'kind')}) "
-    f"+ 2 * ({_text_size('namespace', 'name', 'uid')}) + 120",
+    f"{_in_pages(_DELETED_ROW)} + 2 * ({_text_size('cluster', 'kind')}) + {_text_size('namespace', 'name', 'uid')} + 80",
 )
 
 

@@ -8,9 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.connection import connect_reader, connect_writer, database_errors, immediate
+from cache.connection import connect_reader, connect_writer, database_errors, immediate, require_database
 from cache.migrations.runner import require_current
-from configuration.errors import CacheMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,7 @@ def request_refresh(
 
     Raises CacheMissing without a database, CacheError when this user may not write it.
     """
-    if not path.exists():
-        raise CacheMissing(f"there is no database at {path}: nothing has been scanned yet; run `scanner scan`")
+    require_database(path)
     with database_errors(path), closing(connect_writer(path)) as connection:
         require_current(connection, path)
         with immediate(connection):
@@ -65,10 +63,3 @@ def latest_request(path: Path, *, cluster: str, kind: str) -> int | None:
             "SELECT max(requested_at) FROM refresh_requests WHERE cluster = ? AND kind = ?", (cluster, kind)
         ).fetchone()
     return row[0] if row else None
-
-
-def is_served(path: Path, request_id: int) -> bool:
-    """Whether the scanner has taken the request (a request that was cleaned up long ago was served)."""
-    with database_errors(path), closing(connect_reader(path)) as connection:
-        row = connection.execute("SELECT served_at FROM refresh_requests WHERE id = ?", (request_id,)).fetchone()
-    return row is None or row[0] is not None

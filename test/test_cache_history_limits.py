@@ -1,0 +1,183 @@
+"""How much history is kept, and what becomes of it when the redaction rules change."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cache.cache_manager import CacheManager
+from cache.history_limits import history_bytes
+from cache.history_scrub import SCRUBBED
+from cache.ttl_manager import TtlPolicy
+from cache_fixtures import CLUSTER, START, Clock, api_object, delta, scan, staged
+
+CANARY = "canary-4711"
+
+
+def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def fill_history(path: Path, changes: int, deleted: int) -> None:
+    """One of each a second, from START on; texts of the length that real ones have."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO changes (cluster, kind, namespace, name, uid, field, old, new, seen_at, resource_version, manager) "
+            "VALUES (?, 'pods', 'team-1', ?, ?, 'containers[app].image', ?, ?, ?, ?, 'kubectl')",
+            (
+                (CLUSTER, f"web-{n:08d}-abcde", f"0b2b3c6e-{n:08d}-4f5e-9d6b", f"app:{n}", f"app:{n + 1}", START + n, str(n))
+                for n in range(changes)
+            ),
+        )
+        row = json.dumps({f"column-{n}": "x" * 20 for n in range(30)})
+        connection.executemany(
+            "INSERT INTO deleted_objects (cluster, kind, uid, namespace, name, resource_version, first_seen_at, deleted_at, "
+            "row, manifest) VALUES (?, 'pods', ?, 'team-1', ?, '7', ?, ?, ?, ?)",
+            ((CLUSTER, f"uid-{n:08d}", f"web-{n}", START, START + n, row, bytes(1500)) for n in range(deleted)),
+        )
+
+
+def test_history_beyond_its_size_is_forgotten_oldest_first(open_manager: Callable[..., CacheManager], clock: Clock) -> None:
+    manager = open_manager(policy=TtlPolicy(history_max_bytes=1_500_000))
+    fill_history(manager.path, 6000, 1000)
+    clock.now += 6000
+    report = manager.cleanup()
+    assert 0 < report.changes < 6000
+    assert 0 < report.deleted_objects < 1000
+    ((oldest_change,),) = query(manager.path, "SELECT min(seen_at) FROM changes")
+    ((oldest_deleted,),) = query(manager.path, "SELECT min(deleted_at) FROM deleted_objects")
+    assert abs(int(str(oldest_change)) - int(str(oldest_deleted))) < 600
+    assert query(manager.path, f"SELECT count(*) FROM changes WHERE seen_at >= {oldest_change}") == [(6000 - report.changes,)]
+    size = stored_bytes(manager.path)
+    assert 0.6 * 1_500_000 < size < 1.1 * 1_500_000
+    again = manager.cleanup()
+    assert (again.changes, again.deleted_objects) == (0, 0)
+
+
+def test_the_estimated_size_of_the_history_is_that_in_the_file(manager: CacheManager) -> None:
+    for changes, deleted in ((8000, 0), (0, 1500)):
+        with closing(sqlite3.connect(manager.path)) as connection, connection:
+            connection.execute("DELETE FROM changes")
+            connection.execute("DELETE FROM deleted_objects")
+        fill_history(manager.path, changes, deleted)
+        with manager._file.read() as connection:
+            estimated = history_bytes(connection)
+        assert 0.75 < estimated / stored_bytes(manager.path) < 1.25
+
+
+def stored_bytes(path: Path) -> int:
+    """What the two tables take in a compact file."""
+    copy = path.with_name("copy.db")
+    copy.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    full = copy.stat().st_size
+    with closing(sqlite3.connect(copy)) as connection:
+        for table in ("changes", "deleted_objects"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.commit()
+        connection.execute("VACUUM")
+    return full - copy.stat().st_size
+
+
+@pytest.fixture
+def leaky(manager: CacheManager, clock: Clock) -> CacheManager:
+    """Two pods that older rules let a credential through of: one changed, one was deleted, one is there still."""
+    pods = [api_object("pods", f"web-{n}", annotations={"token": f"{CANARY}-{n}"}, restarts=n) for n in range(3)]
+    scan(manager, "pods", staged("pods", *pods), redaction="1/a")
+    clock.now += 60
+    moved = api_object("pods", "web-0", version=2, annotations={"token": f"{CANARY}-new"}, restarts=9, node="node-2")
+    gone = api_object("pods", "web-1", version=3, annotations={"token": CANARY}, restarts=1)
+    assert manager.apply(CLUSTER, [delta("pods", ("MODIFIED", moved), ("DELETED", gone), redaction="1/a")])[0].applied
+    scan(manager, "services", staged("services", api_object("services", "web", annotations={"token": CANARY})), redaction="1/a")
+    scan(manager, "services", [], redaction="1/a")
+    return manager
+
+
+def clean() -> list[dict[str, object]]:
+    return [
+        api_object("pods", f"web-{n}", version=4, annotations={"token": "‹redacted:aaaa›"}, restarts=9, node="node-3")
+        for n in (0, 2)
+    ]
+
+
+def canaries(path: Path, kind: str = "pods") -> list[str]:
+    found = []
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("changes", "deleted_objects", "annotations"):
+            found += [table for row in connection.execute(f"SELECT * FROM {table} WHERE kind = ?", (kind,)) if CANARY in str(row)]
+        found += [
+            "deleted manifest" for (m,) in connection.execute("SELECT manifest FROM deleted_objects WHERE kind = ?", (kind,)) if m
+        ]
+    return found
+
+
+def test_other_redaction_rules_take_the_text_out_of_the_history_of_that_kind(leaky: CacheManager) -> None:
+    assert {"changes", "deleted_objects", "deleted manifest"} <= set(canaries(leaky.path))
+    scan(leaky, "pods", staged("pods", *clean()), redaction="2/a")
+    assert canaries(leaky.path) == []
+    assert canaries(leaky.path, "services") == ["deleted_objects", "deleted manifest"]
+    kept = query(leaky.path, "SELECT field, old, new FROM changes WHERE name = 'web-0' ORDER BY id")
+    assert ("annotations.token", SCRUBBED, SCRUBBED) in kept
+    assert ("node", SCRUBBED, SCRUBBED) in kept
+    assert ("restarts", "0", "9") in kept
+    assert ("containers[app].restarts", "0", "9") in kept
+    ((name, row),) = query(leaky.path, "SELECT name, row FROM deleted_objects WHERE kind = 'pods'")
+    last = json.loads(str(row))
+    assert (name, last["name"], last["restarts"], last["healthy"]) == ("web-1", "web-1", 1, True)
+    assert [container["restarts"] for container in last["containers"]] == [1, 0]
+
+
+def test_history_that_was_scrubbed_is_not_scrubbed_again(leaky: CacheManager) -> None:
+    scan(leaky, "pods", staged("pods", *clean()), redaction="2/a")
+    moved = api_object("pods", "web-0", version=5, annotations={"token": "‹redacted:aaaa›"}, node="node-4")
+    leaky.apply(CLUSTER, [delta("pods", ("MODIFIED", moved), redaction="2/a")])
+    scan(leaky, "pods", staged("pods", moved), redaction="2/a", version="201")
+    assert query(leaky.path, "SELECT new FROM changes WHERE field = 'node' AND resource_version = '5'") == [("node-4",)]
+    assert query(leaky.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods' AND manifest IS NOT NULL") == [(1,)]
+
+
+def test_a_scrub_that_was_interrupted_is_made_up_for_by_cleanup(leaky: CacheManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("cache.history_scrub._scrub_deleted", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scan(leaky, "pods", staged("pods", *clean()), redaction="2/a")
+    assert canaries(leaky.path) != []
+    assert leaky.cleanup().scrubbed > 0
+    assert canaries(leaky.path) == []
+
+
+def test_a_kind_whose_table_was_rebuilt_meanwhile_is_scrubbed_too(leaky: CacheManager) -> None:
+    with closing(sqlite3.connect(leaky.path)) as connection, connection:
+        connection.execute("DELETE FROM cache_metadata WHERE kind = 'pods'")
+    scan(leaky, "pods", staged("pods", *clean()), redaction="2/a")
+    assert canaries(leaky.path) == []
+
+
+def test_a_kind_is_scrubbed_when_all_of_its_namespaces_were_listed(manager: CacheManager) -> None:
+    for namespace in ("a", "b"):
+        secret = api_object("pods", "web-1", namespace, annotations={"token": CANARY})
+        scan(manager, "pods", staged("pods", secret), scope=namespace, redaction="1/a")
+        scan(manager, "pods", [], scope=namespace, redaction="1/a")
+    scan(manager, "pods", [], scope="a", redaction="2/a")
+    assert canaries(manager.path) != []
+    scan(manager, "pods", [], scope="b", redaction="2/a")
+    assert canaries(manager.path) == []
+
+
+def test_another_key_is_no_rotation_and_leaves_the_history_alone(leaky: CacheManager) -> None:
+    marked = {"token": "‹redacted:aaaa›"}
+    scan(leaky, "nodes", staged("nodes", api_object("nodes", "node-1", annotations=marked)), redaction="1/a")
+    before = query(leaky.path, "SELECT * FROM changes"), query(leaky.path, "SELECT * FROM deleted_objects")
+    marked["token"] = "‹redacted:bbbb›"
+    scan(leaky, "nodes", staged("nodes", api_object("nodes", "node-1", version=9, annotations=marked)), redaction="1/b")
+    assert (query(leaky.path, "SELECT * FROM changes"), query(leaky.path, "SELECT * FROM deleted_objects")) == before
