@@ -25,7 +25,7 @@ def check_database_path(path: Path, *, create_parent: bool) -> None:
     `create_parent` is for the default data folder, which may be created; a folder that the user named must exist.
     """
     folder = path.parent
-    if not folder.exists():
+    if not _is_there(folder):
         if not create_parent:
             raise ConfigurationError(f"database {path}: the folder {folder} does not exist; create it or set CACHE_DB_PATH")
         try:
@@ -34,12 +34,31 @@ def check_database_path(path: Path, *, create_parent: bool) -> None:
             raise ConfigurationError(f"database {path}: the folder {folder} cannot be created ({error.strerror})") from None
     if not folder.is_dir():
         raise ConfigurationError(f"database {path}: {folder} is no folder; set CACHE_DB_PATH to a file in a folder")
-    if path.is_dir():
-        raise ConfigurationError(f"database {path}: this is a folder; set CACHE_DB_PATH to a file in it")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigurationError(f"database {path}: the folder {folder} may not be written (SQLite keeps its log there)")
+    if path.is_dir():
+        raise ConfigurationError(f"database {path}: this is a folder; set CACHE_DB_PATH to a file in it")
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise ConfigurationError(f"database {path}: the file may not be read and written by this user")
+
+
+def require_database(path: Path) -> None:
+    """Raises CacheMissing when there is none, and CacheError when this user may not even look."""
+    try:
+        found = _is_there(path)
+    except ConfigurationError as error:
+        raise CacheError(str(error)) from None
+    if not found:
+        raise CacheMissing(f"there is no database at {path}: nothing has been scanned yet; run `scanner scan`")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        raise ConfigurationError(
+            f"{path} may not be reached: {path.parent} is closed to this user; join its group, or set CACHE_DB_PATH"
+        ) from None
 
 
 def create_file(path: Path) -> None:
@@ -85,8 +104,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     A reader without write access to the folder cannot join SQLite's log. When no log is there, nobody is writing and
     the file is complete by itself, so it is opened as immutable, for this one connection.
     """
-    if not path.exists():
-        raise CacheMissing(f"there is no database at {path}: nothing has been scanned yet; run `scanner scan`")
+    require_database(path)
     try:
         return _open_reader(path, "mode=ro")
     except sqlite3.OperationalError as error:

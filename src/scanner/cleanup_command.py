@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cache.cache_manager import CacheManager
-from cache.connection import connect_writer, database_errors
+from cache.connection import connect_writer, database_errors, require_database
 from cache.scan_lock import ScanLock
-from configuration.errors import CacheMissing
 from kinds.registry import KINDS
 from scanner.settings import ScannerSettings
 
@@ -19,8 +18,7 @@ from scanner.settings import ScannerSettings
 def clean_up_now(settings: ScannerSettings, *, vacuum: bool = False, as_json: bool) -> None:
     """Clean up and print what was removed. Raises CacheMissing without a database, LockHeld while a scanner runs."""
     path = settings.cache_db_path
-    if not path.exists():
-        raise CacheMissing(f"there is no database at {path}: nothing has been scanned yet; run `scanner scan`")
+    require_database(path)
     with ScanLock(path):
         with CacheManager(path, policy=settings.ttl_policy(), kinds=KINDS) as cache:
             report = cache.cleanup()
