@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from aiohttp import web
@@ -32,8 +33,9 @@ class StreamingApi:
         options = watch_options(request.query, target, accept, self._api.store.revision)
         response = await _begin(request, "application/json")
         stream = WatchStream(self._api.store, self._hub, target.resource, options, self._api.clock)
-        async for chunk in stream.chunks():
-            await response.write(chunk)
+        with suppress(ConnectionResetError):  # who watched has gone, in the middle of a write
+            async for chunk in stream.chunks():
+                await response.write(chunk)
         return response
 
     async def log(self, request: web.Request, target: Target) -> web.StreamResponse:
