@@ -27,7 +27,7 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
     ("status", "expected"),
     [
         ({"phase": "Pending"}, "Pending"),
-        ({}, "Unknown"),
+        ({}, ""),
         ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
         ({"phase": "Pending", "conditions": [{"type": "PodScheduled", "reason": "SchedulingGated"}]}, "SchedulingGated"),
         ({"phase": "Running", "containerStatuses": [RUNNING]}, "Running"),

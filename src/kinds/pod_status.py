@@ -30,7 +30,7 @@ class PodStatus:
 def pod_status(pod: dict[str, Any]) -> PodStatus:
     """Compute the row of one pod (a decoded API object)."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    reason = status.get("reason") or status.get("phase") or "Unknown"
+    reason = status.get("reason") or status.get("phase") or ""
     scheduled = next((c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), None)
     if scheduled and scheduled.get("reason") == "SchedulingGated":
         reason = "SchedulingGated"
@@ -38,16 +38,14 @@ def pod_status(pod: dict[str, Any]) -> PodStatus:
     total = len(spec.get("containers") or [])
     restartable = {c["name"] for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
     total += len(restartable)
-    init_reason, ready, restarts, restartable_restarts = _init_containers(spec, status, restartable)
-    inits = status.get("initContainerStatuses") or []
-    restarted = inits
+    init_reason, ready, looked_at = _init_containers(spec, status, restartable)
+    counted = (status.get("initContainerStatuses") or [])[:looked_at]
     if init_reason is not None:
         reason = init_reason
     if init_reason is None or _condition_true(status, "Initialized"):
         main = _main_containers(status)
         ready += main.ready
-        restarts = restartable_restarts + main.restarts
-        restarted = [s for s in inits if s["name"] in restartable] + (status.get("containerStatuses") or [])
+        counted = [s for s in counted if s["name"] in restartable] + (status.get("containerStatuses") or [])
         reason = main.reason or reason
         if reason == "Completed":
             if main.running and _condition_true(status, "Ready"):
@@ -62,7 +60,8 @@ def pod_status(pod: dict[str, Any]) -> PodStatus:
             reason = "Unknown"
         elif status.get("phase") not in ("Succeeded", "Failed"):
             reason = "Terminating"
-    return PodStatus(reason, ready, total, restarts, _last_restart(restarted))
+    restarts = sum(container.get("restartCount") or 0 for container in counted)
+    return PodStatus(reason, ready, total, restarts, _last_restart(counted))
 
 
 def _last_restart(statuses: Iterable[dict[str, Any]]) -> Time | None:
@@ -71,27 +70,25 @@ def _last_restart(statuses: Iterable[dict[str, Any]]) -> Time | None:
     return max((time for time in map(to_time, ended) if time is not None), default=None)
 
 
-def _init_containers(spec: dict[str, Any], status: dict[str, Any], restartable: set[str]) -> tuple[str | None, int, int, int]:
-    """-> (reason when initialisation is not over, ready sidecars, restarts, restarts of sidecars)."""
-    ready = restarts = restartable_restarts = 0
+def _init_containers(spec: dict[str, Any], status: dict[str, Any], restartable: set[str]) -> tuple[str | None, int, int]:
+    """-> (reason when initialisation is not over, ready sidecars, how many were looked at: those after the first that is not
+    done do not count)."""
+    ready = looked_at = 0
     for index, container in enumerate(status.get("initContainerStatuses") or []):
-        restarts += container.get("restartCount") or 0
-        sidecar = container["name"] in restartable
-        if sidecar:
-            restartable_restarts += container.get("restartCount") or 0
+        looked_at = index + 1
         state = container.get("state") or {}
         terminated, waiting = state.get("terminated"), state.get("waiting")
         if terminated is not None and not terminated.get("exitCode"):
             continue
-        if sidecar and container.get("started"):
+        if container["name"] in restartable and container.get("started"):
             ready += bool(container.get("ready"))
             continue
         if terminated is not None:
-            return f"Init:{_terminated_reason(terminated)}", ready, restarts, restartable_restarts
+            return f"Init:{_terminated_reason(terminated)}", ready, looked_at
         if waiting is not None and waiting.get("reason") and waiting["reason"] != "PodInitializing":
-            return f"Init:{waiting['reason']}", ready, restarts, restartable_restarts
-        return f"Init:{index}/{len(spec.get('initContainers') or [])}", ready, restarts, restartable_restarts
-    return None, ready, restarts, restartable_restarts
+            return f"Init:{waiting['reason']}", ready, looked_at
+        return f"Init:{index}/{len(spec.get('initContainers') or [])}", ready, looked_at
+    return None, ready, looked_at
 
 
 @dataclass(slots=True)
@@ -99,7 +96,6 @@ class _MainContainers:
     reason: str = ""
     error_reason: str = ""
     ready: int = 0
-    restarts: int = 0
     running: bool = False
 
 
@@ -107,7 +103,6 @@ def _main_containers(status: dict[str, Any]) -> _MainContainers:
     """kubectl walks them backwards, so the first container in order has the last word."""
     seen = _MainContainers()
     for container in reversed(status.get("containerStatuses") or []):
-        seen.restarts += container.get("restartCount") or 0
         state = container.get("state") or {}
         waiting, terminated = state.get("waiting"), state.get("terminated")
         if waiting is not None and waiting.get("reason"):

@@ -261,5 +261,6 @@ PODS = Kind(
     list_columns=("namespace", "name", "ready", "status", "restarts", "created_at", "pod_ip", "node"),
     filters={"status": "status", "node": "node", "healthy": "healthy", "phase": "phase"},
     side_tables=(SideTable("containers", "containers", ContainerRecord),),
+    revision=2,
     aliases=("pod", "po"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from configuration.errors import ClusterError
+from configuration.errors import ClusterError, NotFound
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
@@ -45,18 +45,24 @@ async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] |
     counts = {}
     try:
         for kind in KINDS.values():
-            if kind.namespaced:
-                answer = await api.get(
-                    kind.api_path(namespace),
-                    doing=f"count {kind.name} in {namespace}",
-                    query=[("limit", 1)],
-                    accept=METADATA_LIST,
-                )
-                page = decode_page(answer.body, f"count {kind.name}")
-                counts[kind.name] = len(page.items or []) + (page.metadata.remaining or 0)
+            if kind.namespaced and (count := await _count_in(api, kind, namespace)) is not None:
+                counts[kind.name] = count
     except ClusterError:
         return None
     return {name: count for name, count in counts.items() if count}
+
+
+async def _count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
+    """None for a kind that this cluster is without."""
+    doing = f"count {kind.name} in {namespace}"
+    try:
+        answer = await api.get(kind.api_path(namespace), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+    except NotFound:
+        if kind.optional:
+            return None
+        raise
+    page = decode_page(answer.body, doing)
+    return len(page.items or []) + (page.metadata.remaining or 0)
 
 
 async def _metadata_of(api: ClusterApi, kind: Kind, namespace: str | None, selector: str) -> list[dict[str, Any]]:
