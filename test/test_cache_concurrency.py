@@ -9,19 +9,23 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cache import scan_lock
-from cache.cache_manager import CacheManager
+from cache.cache_manager import CacheManager, ClusterIdentity, ObjectChange
 from cache.cache_reader import CacheReader
 from cache.refresh_requests import request_refresh
 from cache.scan_lock import ScanLock, lock_holder
 from cache.sql_guard import run_query
-from cache_fixtures import CLUSTER, api_object, pods, scan, staged
+from cache.ttl_manager import TtlPolicy
+from cache.write_turns import PAUSE_SECONDS, WriteTurns
+from cache_fixtures import CLUSTER, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import ConfigurationError, LockHeld
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
@@ -168,3 +172,157 @@ def test_the_lock_is_free_after_its_block_and_is_not_reentrant(database: Path) -
 def test_a_lock_in_a_folder_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="CACHE_DB_PATH"), ScanLock(tmp_path / "missing" / "cache.db"):
         pass
+
+
+# --- nobody is kept from writing for long
+
+
+@contextmanager
+def another_writer(path: Path) -> Iterator[Callable[[], float]]:
+    """A process that asks for refreshes without a pause; called, it gives the longest of its waits so far, in seconds."""
+    program = """
+        import os, time
+        from cache.refresh_requests import request_refresh
+        number, longest, result = 0, 0.0, path.with_suffix(".waits")
+        print("ready", flush=True)
+        while True:
+            started = time.monotonic()
+            request_refresh(path, cluster="c", kind=f"kind-{number}")
+            number, longest = number + 1, max(longest, time.monotonic() - started)
+            result.with_suffix(".new").write_text(f"{number} {longest}")
+            os.replace(result.with_suffix(".new"), result)
+            time.sleep(0.002)
+    """
+    result = path.with_suffix(".waits")
+
+    def measured() -> tuple[int, float]:
+        number, longest = result.read_text().split() if result.exists() else ("0", "0")
+        return int(number), float(longest)
+
+    def longest_wait() -> float:
+        before, deadline = measured()[0], time.monotonic() + 30
+        while measured()[0] <= before + 1:  # what was waiting has got its turn too
+            assert time.monotonic() < deadline, "the other writer is locked out"
+            time.sleep(0.01)
+        return measured()[1]
+
+    with other_process(program, path):
+        longest_wait()
+        yield longest_wait
+
+
+def bound(folder: Path) -> float:
+    """A second, or on a machine that is busy just now what ten transactions of 2,000 pods' bytes take there, if more."""
+    with closing(sqlite3.connect(folder / "plain.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS plain (id INTEGER PRIMARY KEY, text TEXT UNIQUE, body BLOB)")
+        started = time.monotonic()
+        connection.execute("BEGIN")
+        rows = ((f"{number}-{started}", bytes(3000)) for number in range(2000))
+        connection.executemany("INSERT INTO plain (text, body) VALUES (?, ?)", rows)
+        connection.execute("COMMIT")
+    return max(1.0, 10 * (time.monotonic() - started))
+
+
+@pytest.mark.parametrize("work", ["first fill", "nothing changed", "all changed", "2,000 events", "cleanup"])
+def test_another_writer_waits_a_second_at_most(work: str, manager: CacheManager, clock: Clock) -> None:
+    first, changed = pods(10_000), pods(10_000, version=2)
+    if work == "cleanup":
+        fill_history(manager.path, 40_000)
+        clock.now += 10_000_000
+    elif work != "first fill":
+        scan(manager, "pods", first)
+    limits = [bound(manager.path.parent)]
+    with another_writer(manager.path) as longest_wait:
+        if work == "cleanup":
+            assert manager.cleanup().changes == 40_000
+        elif work == "2,000 events":
+            events = [ObjectChange("MODIFIED", one, one.record.uid, "kubectl") for one in changed[:2000]]
+            assert manager.apply(CLUSTER, [replace(delta("pods"), changes=events)])[0].changed == 2000
+        else:
+            scan(manager, "pods", changed if work == "all changed" else first)
+        waited = longest_wait()
+    limits.append(bound(manager.path.parent))
+    assert waited < max(limits), f"{waited:.2f} s"
+
+
+def fill_history(path: Path, rows: int) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO changes (cluster, kind, name, uid, field, old, new, seen_at, resource_version) "
+            "VALUES (?, 'pods', ?, ?, 'restarts', '1', '2', 1, '1')",
+            ((CLUSTER, f"web-{number}", f"uid-{number}") for number in range(rows)),
+        )
+
+
+def test_writers_in_one_process_leave_others_a_pause() -> None:
+    now, slept = [0.0], []
+    turns = WriteTurns(clock=lambda: now[0], sleep=slept.append)
+    for seconds in (0.3, 0.05, 0.3):  # the third would make it too long
+        with turns.turn():
+            now[0] += seconds
+    assert slept == [PAUSE_SECONDS]
+    for _ in range(5):
+        now[0] += 1
+        with turns.turn():
+            now[0] += 0.3
+    assert slept == [PAUSE_SECONDS]
+
+
+def test_readers_go_on_while_the_database_is_vacuumed(manager: CacheManager, reader: CacheReader) -> None:
+    scan(manager, "pods", pods(4000))
+    scan(manager, "pods", pods(50))
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        connection.execute("DELETE FROM deleted_objects")
+    seen, finished = [], threading.Event()
+
+    def poll() -> None:
+        while not finished.is_set():
+            seen.append(reader.list(CLUSTER, ListQuery(PODS)).envelope.total)
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    try:
+        report = manager.vacuum()
+    finally:
+        finished.set()
+        poller.join()
+    assert set(seen) == {50}
+    assert report.bytes_after < report.bytes_before / 2
+    assert scan(manager, "pods", pods(60)).added == 10
+
+
+# --- the lock when its file is removed
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew_before_the_next_write(database: Path, clock: Clock) -> None:
+    with ScanLock(database) as lock, CacheManager(database, policy=TtlPolicy(), clock=clock, lock=lock) as manager:
+        lock.path.unlink()
+        assert lock_holder(database) is None
+        manager.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid"))
+        assert lock_holder(database) == os.getpid()
+        with pytest.raises(LockHeld), ScanLock(database):
+            pass
+    assert lock_holder(database) is None
+
+
+def test_a_scanner_whose_database_and_lock_were_removed_writes_nothing_beside_another_one(database: Path, clock: Clock) -> None:
+    with ScanLock(database) as lock, CacheManager(database, policy=TtlPolicy(), clock=clock, lock=lock) as first:
+        first.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid"))
+        scan(first, "pods", pods(3))
+        for part in database.parent.iterdir():
+            part.unlink()
+        with ScanLock(database), CacheManager(database, policy=TtlPolicy(), clock=clock) as second:
+            second.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid"))
+            scan(second, "pods", pods(5))
+            for write in (
+                first.reopen_if_replaced,
+                lambda: first.apply(CLUSTER, [delta("pods", ("ADDED", api_object("pods", "web-9")))]),
+                lambda: scan(first, "pods", pods(1)),
+                first.cleanup,
+                first.record_scanner,
+            ):
+                with pytest.raises(LockHeld):
+                    write()
+            with CacheReader(database, clock=clock) as reader:
+                assert reader.list(CLUSTER, ListQuery(PODS)).envelope.total == 5
+        assert first.reopen_if_replaced()
