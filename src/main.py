@@ -87,7 +87,9 @@ def query(
 ) -> None:
     """Query the cache with read-only SQL.
 
-    The tables are named as the kinds are: pods, containers, nodes, services, deployments, events. The age
+    The tables are named as the kinds are: pods, containers, nodes, services, deployments, events. Views:
+    timeline (what was created, changed, deleted, and when), event_history, helm_releases, pod_workloads.
+    Any object by words: SELECT kind, name FROM objects WHERE text MATCH 'payments crashloop'. The age
     of every table that was read goes to stderr, or into the JSON document.
     """
     import asyncio

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kinds.kind import Kind, columns_of
 from kinds.record import Record
+from kinds.views import EVENT_HISTORY, VIEWS
 
 _SPELT_OUT = frozenset(
     {"nodes", "pods", "services", "deployments", "statefulsets", "daemonsets", "jobs", "events", "persistentvolumeclaims"}
@@ -47,7 +48,7 @@ def query_tool(kinds: Iterable[Kind]) -> dict[str, object]:
         "query_cache",
         "One read-only SQLite SELECT over the cached cluster. The answer says how old each table is. Views show the current "
         "cluster; all_<table> adds a cluster column. Times are epoch seconds. Also: labels, annotations, deleted_objects, "
-        "changes, cache_metadata. Tables:\n" + "\n".join(_tables(kinds)),
+        "changes, cache_metadata, and views:\n" + "\n".join(_views()) + "\nTables:\n" + "\n".join(_tables(kinds)),
         {
             "sql": {"type": "string", "description": "one SELECT or WITH statement; aggregate, or add LIMIT"},
             "cluster": {"type": "string", "description": "another cluster than the current one"},
@@ -64,6 +65,17 @@ def describe_tool(kinds: Iterable[Kind]) -> dict[str, object]:
         {"kinds": {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1, "description": "plural kinds"}},
         ["kinds"],
     )
+
+
+def _views() -> Iterable[str]:
+    """What answers the questions that no table answers: what changed, where a word occurs."""
+    yield (
+        "objects(kind, namespace, name, uid, created_at, text): all kinds; words: "
+        "uid IN (SELECT uid FROM objects WHERE text MATCH 'payments crashloop')"
+    )
+    for view in VIEWS:
+        own = [column.name for column in view.columns if view is not EVENT_HISTORY]
+        yield f"{view.name}({', '.join(own) or 'as events, gone, gone_at'}): {view.doc}"
 
 
 def _tables(kinds: Iterable[Kind]) -> Iterable[str]:
