@@ -29,8 +29,8 @@ from scan_fixtures import ScannerProcess, query, stored_versions
 from scanner.fair_slots import FairSlots
 
 MakeScanner = Callable[..., ScannerProcess]
-SLACK_SECONDS = 3.0
-"""What the machine may need longer for the same scan; the clusters in trouble take 3 to 30 s to give up on."""
+SLACK_SECONDS = 5.0
+"""What a busy machine may need longer for the same scan; a cluster that hangs takes 15 to 90 s to give up on."""
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def seconds_to_fill(scanner: ScannerProcess, cluster: str, kinds: int) -> float:
     """How long a daemon takes, from its start, until it holds every kind of that cluster. Ends the daemon."""
     started = time.monotonic()
     process = scanner.start()
-    wait_for(lambda: complete_kinds(scanner, cluster) >= kinds, f"all kinds of {cluster}", 60)
+    wait_for(lambda: complete_kinds(scanner, cluster) >= kinds, f"all kinds of {cluster}", 180)
     taken = time.monotonic() - started
     process.kill()
     process.wait()
@@ -115,7 +115,7 @@ def test_clusters_that_hang_refuse_or_do_not_let_in_delay_no_other(
     alone = seconds_to_fill(scanner_process(control_plane.kubeconfig), control_plane.context, kinds)
     beside = scanner_process(joined([*troubled, control_plane.kubeconfig]), K8S_CONTEXTS="*", SCANNER_CONCURRENT_LIMIT="1")
     taken = seconds_to_fill(beside, control_plane.context, kinds)
-    assert taken < alone * 1.5 + SLACK_SECONDS, f"{taken:.1f} s beside three clusters in trouble, {alone:.1f} s alone"
+    assert taken < alone * 2 + SLACK_SECONDS, f"{taken:.1f} s beside three clusters in trouble, {alone:.1f} s alone"
 
 
 def test_a_one_shot_scan_names_each_cluster_in_trouble_and_keeps_the_others(
@@ -151,13 +151,13 @@ def test_a_cluster_that_freezes_later_leaves_the_other_current(
     scanner = scanner_process(joined(files), K8S_CONTEXTS="*", **intervals)
     scanner.start()
     for cluster in (frozen.context, control_plane.context):
-        wait_for(lambda cluster=cluster: complete_kinds(scanner, cluster) > 25, f"a first scan of {cluster}")
+        wait_for(lambda cluster=cluster: complete_kinds(scanner, cluster) > 25, f"a first scan of {cluster}", 120)
     with frozen.api_server.paused():
         for number in range(6):
             name = f"during-{number}"
             path = f"/api/v1/namespaces/{fresh_namespace}/configmaps"
             control_plane.api.post(path, {"metadata": {"name": name}})
-            wait_for(lambda name=name: knows_configmap(scanner, name), f"{name} in the cache", 12)
+            wait_for(lambda name=name: knows_configmap(scanner, name), f"{name} in the cache", 25)
             time.sleep(1)
 
 
