@@ -87,6 +87,9 @@ class Measurement:
     measure: Callable[[Callable[..., Section], Benchmark], Section]
     needs_filled: bool = False
 
+    def exists(self) -> bool:
+        return Path(__file__).with_name(f"{self.module}.py").exists()
+
 
 MEASUREMENTS: dict[str, Measurement] = {
     "scan": Measurement("scan_figures", lambda work, b: work(**b.on_cluster(), runs=b.runs)),
@@ -111,7 +114,7 @@ FUNCTIONS = {"cached_reads": "cached_read_figures"}
 
 def main() -> int:
     arguments = _arguments()
-    chosen = arguments.measurements or [name for name in MEASUREMENTS if name not in BY_ITSELF]
+    chosen = arguments.measurements or [name for name, one in MEASUREMENTS.items() if name not in BY_ITSELF and one.exists()]
     sections = []
     with ExitStack() as stack:
         benchmark = Benchmark(arguments, stack)
