@@ -24,7 +24,7 @@ from cache.refresh_requests import request_refresh
 from cache.sql_guard import run_query
 from cache.tables import Base
 from cache.ttl_manager import TtlPolicy
-from cache_fixtures import CLUSTER, Clock, api_object, count, pods, scan, staged
+from cache_fixtures import CLUSTER, Clock, api_object, count, delta, pods, scan, staged
 from configuration.errors import CacheBusy, CacheCorrupt, CacheError, CacheMissing, CacheTooNew, ConfigurationError, NeverScanned
 from kinds.kind import columns_of
 from kinds.list_query import ListQuery
@@ -170,8 +170,9 @@ def test_a_damaged_file_is_moved_aside_by_the_scanner_and_said_by_a_reader(
     assert scan(manager, "pods", pods(2)).total == 2
 
 
+@pytest.mark.parametrize("work", ["a list", "events"])
 def test_damage_found_in_the_middle_of_the_work_moves_the_file_aside(
-    manager: CacheManager, open_manager: Callable[..., CacheManager]
+    work: str, manager: CacheManager, open_manager: Callable[..., CacheManager]
 ) -> None:
     scan(manager, "pods", pods(300))
     manager.close()
@@ -181,8 +182,9 @@ def test_damage_found_in_the_middle_of_the_work_moves_the_file_aside(
         file.seek((page - 1) * PAGE)
         file.write(b"\xa5" * PAGE)
     again = open_manager()
+    event = ("MODIFIED", api_object("pods", "web-00000", "team-0", version=2))
     with pytest.raises(CacheCorrupt, match="a new one takes its place"):
-        scan(again, "pods", [], version="2")
+        scan(again, "pods", [], version="2") if work == "a list" else again.apply(CLUSTER, [delta("pods", event)])
     assert again.moved_aside is not None
     again.register_cluster(IDENTITY)
     assert scan(again, "pods", pods(1)).total == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from cache.cache_manager import CacheManager
@@ -76,3 +77,23 @@ def test_an_object_that_comes_back_is_no_longer_deleted(manager: CacheManager) -
     scan(manager, "pods", page)
     with closing(sqlite3.connect(manager.path)) as connection:
         assert connection.execute("SELECT count(*) FROM deleted_objects").fetchone() == (0,)
+
+
+def test_a_quantity_is_recorded_as_written_and_not_a_second_time(manager: CacheManager) -> None:
+    first, second = api_object("pods", "web-1"), api_object("pods", "web-1", version=2)
+    second["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Gi"}
+    scan(manager, "pods", staged("pods", first))
+    scan(manager, "pods", staged("pods", second))
+    assert changes(manager.path) == [
+        ("containers[app].cpu_request", "100m", "1"),
+        ("containers[app].memory_request", "128Mi", "1Gi"),
+        ("containers[app].ephemeral_request", None, "2Gi"),
+    ]
+
+
+def test_a_list_records_who_wrote_an_object_last(manager: CacheManager) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1"), api_object("pods", "web-2")))
+    moved = staged("pods", *(api_object("pods", f"web-{n}", version=2, node="node-2") for n in (1, 2)))
+    scan(manager, "pods", [replace(moved[0], manager="kubectl"), moved[1]])
+    with closing(sqlite3.connect(manager.path)) as connection:
+        assert connection.execute("SELECT name, manager FROM changes").fetchall() == [("web-1", "kubectl"), ("web-2", None)]

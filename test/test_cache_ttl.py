@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from cache.cache_manager import CacheManager
+from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.freshness import Freshness, envelope
 from cache.ttl_manager import TtlPolicy, is_due
@@ -131,3 +131,31 @@ def test_the_rows_of_a_namespace_are_purged_without_those_of_another(
     assert (report.purged, report.rows) == ([(CLUSTER, "pods", "old")], 1)
     with CacheReader(manager.path, clock=clock) as reader:
         assert [row["namespace"] for row in reader.list(CLUSTER, ListQuery(PODS)).rows] == ["new"]
+
+
+def test_rows_that_a_killed_process_left_without_freshness_are_removed_by_the_next_cleanup(
+    open_manager: Callable[..., CacheManager],
+) -> None:
+    manager = open_manager()
+    scan(manager, "pods", pods(3))
+    scan(manager, "nodes", staged("nodes", api_object("nodes", "node-1")))
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        connection.execute("DELETE FROM cache_metadata WHERE kind = 'pods'")
+    assert manager.cleanup().rows == 3
+    with closing(sqlite3.connect(manager.path)) as connection:
+        for table, left in (("pods", 0), ("containers", 0), ("nodes", 1), ("labels", 1)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,), table
+
+
+def test_nothing_is_purged_between_a_start_and_the_first_answer_of_the_cluster(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    first = open_manager(policy=GRACE)
+    scan(first, "pods", pods(3))
+    scan(first, "nodes", [])
+    clock.now += 100_000
+    again = open_manager(policy=GRACE, register=False)
+    assert again.cleanup().purged == []
+    clock.now += 1
+    again.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid-of-kube-system"))
+    assert (CLUSTER, "pods", "") in again.cleanup().purged
