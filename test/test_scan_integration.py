@@ -28,6 +28,8 @@ from scan_fixtures import ScannerProcess, query, stored_versions
 from scanner.cluster_scanner import ClusterScanner, Progress
 
 MakeScanner = Callable[..., ScannerProcess]
+SERVED = {name: kind for name, kind in KINDS.items() if not kind.optional}
+"""Kinds that every cluster has."""
 
 
 def listed_versions(control_plane: Any, kind: Kind) -> set[tuple[str, str]]:
@@ -35,7 +37,7 @@ def listed_versions(control_plane: Any, kind: Kind) -> set[tuple[str, str]]:
     return {(item["metadata"]["uid"], item["metadata"]["resourceVersion"]) for item in items}
 
 
-def assert_cache_equals_cluster(control_plane: Any, scanner: ScannerProcess, kinds: Mapping[str, Kind] = KINDS) -> None:
+def assert_cache_equals_cluster(control_plane: Any, scanner: ScannerProcess, kinds: Mapping[str, Kind] = SERVED) -> None:
     """By (uid, resourceVersion). A kind that moved while it was scanned is looked at again."""
     open_kinds, deadline = dict(kinds), time.monotonic() + 60
     while open_kinds:
@@ -91,8 +93,8 @@ def test_every_kind_equals_what_the_api_server_lists(
     populate(control_plane, fresh_namespace)
     scanner = scanner_process(control_plane.kubeconfig)
     assert_cache_equals_cluster(control_plane, scanner)
-    found = {kind for kind in KINDS if query(scanner.database, f'SELECT 1 FROM "{kind}" LIMIT 1')}
-    assert found == set(KINDS), "the test is worth nothing for a kind of which there is no object"
+    found = {kind for kind in SERVED if query(scanner.database, f'SELECT 1 FROM "{kind}" LIMIT 1')}
+    assert found == set(SERVED), "the test is worth nothing for a kind of which there is no object"
     status = query(scanner.database, "SELECT name, status FROM pods WHERE namespace = ? AND owner_kind IS NULL", fresh_namespace)
     assert dict(status) == {"looping": "CrashLoopBackOff", "nowhere": "Pending"}
     containers = query(scanner.database, "SELECT reason FROM containers WHERE pod = 'looping'")
@@ -152,7 +154,7 @@ def test_a_stopped_api_server_deletes_nothing_and_is_reported(
     errors = query(scanner.database, "SELECT DISTINCT last_error FROM cache_metadata")
     assert all("does not answer" in str(error) for (error,) in errors)
     assert scanner.report()["exit_code"] == 0
-    assert query(scanner.database, "SELECT DISTINCT last_error FROM cache_metadata") == [(None,)]
+    assert query(scanner.database, "SELECT count(*) FROM cache_metadata WHERE last_error <> ''") == [(0,)]
 
 
 @dataclass
@@ -283,14 +285,12 @@ def test_credentials_that_expired_are_bad_input_and_nothing_is_written(control_p
     assert not scanner.database.exists()
 
 
-def test_a_cached_scan_asks_the_api_server_for_pages_and_nothing_else(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
-) -> None:
+def test_a_scan_reads_and_changes_nothing_in_a_cluster(control_plane: Any, scanner_process: MakeScanner) -> None:
     scanner = scanner_process(control_plane.kubeconfig)
-    mark = control_plane.audit.mark()
-    scanner.report("--kind", "pods")
-    verbs = {request.verb for request in control_plane.audit.requests(mark)}
-    assert verbs <= {"get", "list"}, "a scan changes nothing in a cluster"
+    for verbs in ({"get", "list"}, {"get", "list", "watch"}):  # the second scan catches up
+        mark = control_plane.audit.mark()
+        scanner.report("--kind", "pods")
+        assert {request.verb for request in control_plane.audit.requests(mark)} <= verbs
 
 
 if __name__ == "__main__":
