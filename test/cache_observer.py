@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster_ledger import Ledger, Version, state_hash
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 _SQL = "SELECT kind, complete, item_count, last_full_at FROM cache_metadata WHERE cluster = ? AND scope = ''"
 
 

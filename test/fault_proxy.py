@@ -7,7 +7,6 @@ on loopback and stops by itself. It runs in a thread with a loop of its own, so 
 from __future__ import annotations
 
 import asyncio
-import base64
 import datetime
 import fnmatch
 import json
@@ -28,6 +27,7 @@ from yarl import URL
 
 from controlplane.certificates import write_certificates, write_private
 from controlplane.processes import reserve_port
+from redirected_kubeconfig import redirected, upstream_of
 
 LONGEST_SECONDS = 3600.0
 POLL_SECONDS = 0.02
@@ -97,11 +97,11 @@ class FaultProxy:
         self.page_limit: int | None = None
         self.requests: list[Recorded] = []
         """Everything that arrived, oldest first. Only ever appended to."""
-        self.server, self._upstream_tls = _upstream(document, kubeconfig.parent)
+        self.server, self._upstream_tls = upstream_of(document, kubeconfig.parent)
         self._reserved = reserve_port()
         self.address = f"https://127.0.0.1:{self._reserved.getsockname()[1]}"
         self.kubeconfig = folder / "kubeconfig"
-        write_private(self.kubeconfig, _redirected(document, self.address, (folder / "ca.crt").read_bytes()))
+        write_private(self.kubeconfig, redirected(document, self.address, (folder / "ca.crt").read_bytes()))
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(folder / "server.crt", folder / "server.key")
         self._longest_seconds = longest_seconds
@@ -376,27 +376,3 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             yield line + b"\n"
     if rest:
         yield rest
-
-
-def _upstream(document: dict[str, Any], folder: Path) -> tuple[str, ssl.SSLContext]:
-    """Address of the API server of the current context, and what to trust it by."""
-    cluster = _current_cluster(document)
-    data = cluster.get("certificate-authority-data")
-    ca = base64.b64decode(data).decode() if data else (folder / cluster["certificate-authority"]).read_text()
-    context = ssl.create_default_context(cadata=ca)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return str(cluster["server"]), context
-
-
-def _redirected(document: dict[str, Any], address: str, ca: bytes) -> str:
-    changed = json.loads(json.dumps(document))
-    cluster = _current_cluster(changed)
-    cluster.pop("certificate-authority", None)
-    cluster |= {"server": address, "certificate-authority-data": base64.b64encode(ca).decode()}
-    return yaml.safe_dump(changed, sort_keys=False)
-
-
-def _current_cluster(document: dict[str, Any]) -> dict[str, Any]:
-    context = next(one["context"] for one in document["contexts"] if one["name"] == document["current-context"])
-    found: dict[str, Any] = next(one["cluster"] for one in document["clusters"] if one["name"] == context["cluster"])
-    return found

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from configuration.errors import ServerGone
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.tool_loader import ToolLoader
@@ -69,14 +70,18 @@ def environment_for(kubeconfig: Path) -> dict[str, str]:
 async def run_scanner(
     loader: ToolLoader, settings: ScannerSettings, kinds: Mapping[str, Kind], clock: Callable[[], float]
 ) -> None:
-    """Tick until cancelled."""
+    """Tick until cancelled. Begins again, as a service manager would do, when the MCP server does not get to its start."""
     from scanner.assembly import assembled
 
-    async with assembled(loader, settings, kinds, clock=clock) as parts:
-        while True:
-            parts.coordinator.tick(clock())
-            parts.coordinator.serve_requests()
-            await asyncio.sleep(TICK_SECONDS)
+    while True:
+        try:
+            async with assembled(loader, settings, kinds, clock=clock) as parts:
+                while True:
+                    parts.coordinator.tick(clock())
+                    parts.coordinator.serve_requests()
+                    await asyncio.sleep(TICK_SECONDS)
+        except ServerGone as error:
+            logging.getLogger(__name__).warning("the scanner could not begin: %s", error)
 
 
 class ScannerInThread:

@@ -8,13 +8,14 @@ from pathlib import Path
 from types import TracebackType
 
 from cluster_driver import WHOLE, WIDGETS, ClusterDriver, install_widgets
-from cluster_sequences import Plan, Result, SequenceRun, make_plan
+from cluster_sequences import Plan, make_plan
 from controlplane.api_client import ApiError
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
 from fault_proxy import FaultProxy
 from kinds.registry import KINDS
 from scanner_under_test import Scanner, ScannerAsProcess, ScannerInThread
+from sequence_run import Result, SequenceRun
 
 WATCH_CACHE_SIZES = "configmaps#0"
 """For the cluster's options: history of ConfigMaps can then be made to expire."""
@@ -47,7 +48,8 @@ class SequenceLaboratory:
         key = self.folder / "key"
         self.in_thread = ScannerInThread(self.proxy.kubeconfig, self.kinds, key)
         self._stack.callback(self.in_thread.close)
-        self.as_process = ScannerAsProcess(self.proxy.kubeconfig, self.kinds, key, self.folder / "scanner.log")
+        self.scanner_log = self.folder / "scanner.log"
+        self.as_process = ScannerAsProcess(self.proxy.kubeconfig, self.kinds, key, self.scanner_log)
         self._stack.callback(self.as_process.close)
         return self
 
