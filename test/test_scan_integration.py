@@ -39,7 +39,7 @@ def listed_versions(control_plane: Any, kind: Kind) -> set[tuple[str, str]]:
 
 def assert_cache_equals_cluster(control_plane: Any, scanner: ScannerProcess, kinds: Mapping[str, Kind] = SERVED) -> None:
     """By (uid, resourceVersion). A kind that moved while it was scanned is looked at again."""
-    open_kinds, deadline = dict(kinds), time.monotonic() + 60
+    open_kinds, deadline = dict(kinds), time.monotonic() + 150
     while open_kinds:
         before = {name: listed_versions(control_plane, kind) for name, kind in open_kinds.items()}
         done = scanner.run("scan", *(argument for name in open_kinds for argument in ("--kind", name)))
@@ -73,6 +73,8 @@ def populate(control_plane: Any, namespace: str) -> None:
     control_plane.api.post(f"/api/v1/namespaces/{namespace}/services", service)
     for kind, body in namespaced_objects().items():
         control_plane.api.post(KINDS[kind].api_path(namespace), {"metadata": {"name": "every-kind"}} | body)
+    secret = {"metadata": {"name": "every-kind"}, "stringData": {"a": "1"}}
+    control_plane.api.post(f"/api/v1/namespaces/{namespace}/secrets", secret)
     control_plane.pods.create(namespace, "looping", "CrashLoopBackOff")
     control_plane.pods.create_unschedulable(namespace, "nowhere")
 
