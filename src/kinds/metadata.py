@@ -10,12 +10,12 @@ from kinds.times import to_time
 def common(obj: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments for the fields of `Record`. KeyError when the object has no metadata, name or uid."""
     meta = obj["metadata"]
-    owner = owner_of(meta)
+    owner, version = owner_of(meta), meta.get("resourceVersion")
     return {
         "namespace": meta.get("namespace"),
         "name": meta["name"],
         "uid": meta["uid"],
-        "resource_version": meta.get("resourceVersion", ""),
+        "resource_version": version if isinstance(version, str) else "",
         "created_at": to_time(meta.get("creationTimestamp")),
         "deleting_since": to_time(meta.get("deletionTimestamp")),
         "labels": meta.get("labels") or {},

@@ -117,14 +117,14 @@ async def _as_text(kind: Kind, page: ListPage, redactor: Redactor) -> str:
         for number, raw in enumerate(page.items or []):
             if number % OBJECTS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-            text, manager = _redacted(kind, form, raw, redactor)
+            text, manager = exported(kind, form, raw, redactor)
             objects.append(text)
             managers.append(manager)
     head["managers"] = managers
     return (orjson.dumps(head)[:-1] + b',"objects":[' + b",".join(objects) + b"]}").decode()
 
 
-def _redacted(kind: Kind, form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> tuple[bytes, str | None]:
+def exported(kind: Kind, form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> tuple[bytes, str | None]:
     """One object as text, and its manager. What is odd about an object costs that object only: what is nested too deep is
     left out of it, and what is no object at all becomes one without a name, which the reader counts as malformed."""
     for odd in (False, True):
