@@ -29,7 +29,7 @@ class ChangingPods:
     def __init__(self, control_plane: Any) -> None:
         self._api = control_plane.api
         self._paths = itertools.cycle(_paths(control_plane.api))
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(time.time_ns())  # never a value that a pod has already: that would change nothing
         self.changes: list[Change] = []
         self.late_seconds = 0.0
         """How far behind its pace `at_a_rate` was at most."""
