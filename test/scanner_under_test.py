@@ -28,6 +28,7 @@ from mcp_tools.tool_loader import ToolLoader
 from scanner.settings import ScannerSettings
 
 TICK_SECONDS = 0.15
+AGAIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ async def run_scanner(
                     await asyncio.sleep(TICK_SECONDS)
         except ServerGone as error:
             logging.getLogger(__name__).warning("the scanner could not begin: %s", error)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 class ScannerInThread:
