@@ -132,7 +132,7 @@ def test_the_views_of_a_cluster_show_nothing_of_another(manager: CacheManager, c
 
 
 @pytest.fixture
-def changes(tmp_path: Path, clock: Clock) -> Iterator[Callable[[str], str]]:
+def changes(tmp_path: Path, clock: Clock) -> Callable[[str], str]:
     """Runs `/changes …` at minute 45 of the busy hour; what it prints."""
     path = tmp_path / "cache.db"
     with CacheManager(path, policy=TtlPolicy(), clock=clock) as manager:
@@ -148,7 +148,7 @@ def changes(tmp_path: Path, clock: Clock) -> Iterator[Callable[[str], str]]:
             await command.handler(bench, parse("changes", rest, command.options))
         return out.getvalue()
 
-    yield lambda rest: asyncio.run(run(rest))
+    return lambda rest: asyncio.run(run(rest))
 
 
 async def _nobody(_: object) -> str:

@@ -255,19 +255,16 @@ def test_what_is_no_plain_search_is_refused_with_what_would_be(tail: str, says: 
 
 
 @pytest.mark.parametrize(
-    "words", ["web'-1", 'we"b', "a* OR b*", "NEAR(a b)", "text : a", "^a", "a AND (b", "{text} : a", "a NOT b", "--"]
+    "words", ["web'-1", 'we"b', "a* OR b*", "NEAR(a b)", "text : a", "^a", "a AND (b", "{text} : a", "a NOT b"]
 )
 def test_signs_that_mean_something_to_the_index_are_never_passed_on(words: str, filled: CacheManager) -> None:
-    try:
-        found(filled, words)
-    except QueryRefused as error:
-        assert "no word" in str(error)
+    found(filled, words)
 
 
 def test_the_query_of_the_index_is_made_of_quoted_words_alone() -> None:
-    assert index_query("payments-api OR 磁盘满 -test") == '("payments"* AND "api"*) OR ("磁盘" AND "盘满") NOT ("test"*)'
+    assert index_query("payments-api OR 磁盘满 -test") == '("payments" AND "api"*) OR ("磁盘" AND "盘满") NOT ("test"*)'
     hostile = index_query('x") OR ("y* NEAR/3 {z}:^q')
-    assert re.sub(r'"[^\W_]+"', "W", hostile) == "(W*) OR (W* AND W* AND W* AND W* AND W*)"
+    assert re.sub(r'"[^\W_]+"', "W", hostile) == "(W*) OR (W* AND W AND W* AND W AND W*)"
 
 
 def test_the_form_number_is_raised_when_tables_or_triggers_change() -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from cache import text_search
 from cache.connection import immediate
+from cache.index_statistics import state_statistics
 from kinds.kind import Column as DeclaredColumn
 from kinds.kind import ColumnType, Kind, SideTable
 
@@ -37,6 +38,7 @@ FORM = 2
 HIDDEN_COLUMNS = frozenset({"row_id", "manifest", "sort_key"})
 """Columns that mean nothing to somebody who writes SQL."""
 
+TABLES_OF_ALL_KINDS = ("labels", "annotations", "changes", "deleted_objects")
 _DELETED_AT_ONCE = 1000
 
 _IDENTITY = frozenset({"uid", "name", "resource_version"})
@@ -130,6 +132,8 @@ def ensure_kind_tables(connection: sqlite3.Connection, kinds: Iterable[Kind]) ->
             if other_form:
                 _drop_all(connection, known)
             text_search.create_search(connection)
+            for table in (text_search.OBJECTS, *TABLES_OF_ALL_KINDS):
+                state_statistics(connection, table)
     outdated = [kind for kind in kinds if known.get(kind.name) != table_version(kind)]
     for kind in outdated:
         _empty(connection, kind)
@@ -173,6 +177,7 @@ def _create(connection: sqlite3.Connection, kind: Kind) -> None:
         connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             connection.execute(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
+        state_statistics(connection, table.name)
     text_search.follow(connection, kind)
     connection.execute(
         "INSERT INTO kind_tables (name, declaration_hash, side_tables) VALUES (?, ?, ?)",

@@ -4,8 +4,8 @@ What was found becomes a TEMP table with a random name, and the statement asks `
 reaches the index itself, whose own query language is not passed on: in it a hyphen or a dot is an error, and a long query
 can take minutes and gigabytes without obeying any limit.
 
-Plain words: all must be found, each as the beginning of a word (`crashloop` finds CrashLoopBackOff, `payments-api` what has
-both), `OR` between alternatives, `-word` for what must not be found.
+Plain words: all must be found, each as the beginning of a word (`crashloop` finds CrashLoopBackOff; `payments-api` what has the
+word payments and one that begins with api), `OR` between alternatives, `-word` for what must not be found.
 """
 
 # ruff: noqa: S608  -- a table's fixed or random name
@@ -63,7 +63,7 @@ def _matches(sql: str) -> Iterator[tuple[int, int, str]]:
 
 
 def index_query(text: str) -> str:
-    """`payments-api OR 磁盘满 -test` -> `("payments"* AND "api"*) OR ("磁盘" AND "盘满") NOT ("test"*)`."""
+    """`payments-api OR 磁盘满 -test` -> `("payments" AND "api"*) OR ("磁盘" AND "盘满") NOT ("test"*)`."""
     alternatives = [_alternative(part.split()) for part in re.split(r"\s+OR\s+", text.strip())]
     if sum(part.count('"') for part in alternatives) > 2 * MOST_WORDS:
         raise QueryRefused(
@@ -86,10 +86,10 @@ def _alternative(words: Iterable[str]) -> str:
 
 
 def _terms(text: str) -> Iterator[str]:
-    """Words as the index has them: beginnings, or pairs of characters of a script without spaces."""
-    for word in _WORD.findall(unicodedata.normalize("NFC", text)):
-        for run in _RUN.findall(word):
-            if ord(run[0]) < FIRST_UNSPACED or len(run) == 1:
-                yield f'"{run}"*'
-            else:
-                yield from (f'"{run[at : at + 2]}"' for at in range(len(run) - 1))
+    """Words as the index has them: whole ones and, at the end, the beginning of one; pairs of characters without spaces."""
+    runs = [run for word in _WORD.findall(unicodedata.normalize("NFC", text)) for run in _RUN.findall(word)]
+    for place, run in enumerate(runs):
+        if ord(run[0]) >= FIRST_UNSPACED and len(run) > 1:
+            yield from (f'"{run[at : at + 2]}"' for at in range(len(run) - 1))
+        else:
+            yield f'"{run}"' + ("*" if place == len(runs) - 1 or ord(run[0]) >= FIRST_UNSPACED else "")

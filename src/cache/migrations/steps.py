@@ -69,6 +69,10 @@ CHANGES_BY_WHOM = (
     """INSERT INTO history_rules (cluster, kind, rules)
         SELECT cluster, kind, min(substr(redaction, 1, instr(redaction || '/', '/') - 1)) FROM cache_metadata
         WHERE last_full_at IS NOT NULL GROUP BY cluster, kind HAVING count(DISTINCT redaction) = 1""",
+    # What changed in a window of time, of one cluster: view `timeline`.
+    "CREATE INDEX changes_in_time_order ON changes (cluster, seen_at)",
+    "CREATE INDEX deleted_objects_in_time_order ON deleted_objects (cluster, deleted_at)",
+    "CREATE INDEX deleted_objects_by_creation ON deleted_objects (cluster, created_at)",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIXED_TABLES, CHANGES_BY_WHOM)
