@@ -21,7 +21,7 @@ def query_figures() -> Section:
     section = Section(
         f"Queries over {PODS:,} pods",
         f"`main query`'s SQL on a database of {PODS:,} pods, 200,000 containers and 100,000 changes (test/large_cache.py), "
-        f"medians of {RUNS} runs in one process. “Nothing” is what opening the file and preparing a connection costs in each of them.",
+        f"medians of {RUNS} runs in one process. “Nothing” is what opening the file costs each of them.",
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.db"

@@ -13,6 +13,9 @@ from configuration.errors import NeverScanned
 from kinds.envelope import Envelope
 from kinds.registry import KINDS
 
+_NAMED = 5
+"""Kinds that a note names, of those that were never scanned."""
+
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 
@@ -78,8 +81,10 @@ class QueryFreshness:
             return _never_scanned(cluster, table, now)
         oldest = min(rows, key=lambda row: row.expires_at or 0)
         made = envelope(replace(oldest, complete=all(row.complete for row in rows)), now, total=None, shown=0, more=False)
-        missing = sorted(set(KINDS) - {row.kind for row in rows})
-        note = f"as old as the oldest kind, {oldest.kind}" + (f"; never scanned: {', '.join(missing)}" if missing else "")
+        scanned = {row.kind for row in rows}
+        missing = [name for name, known in KINDS.items() if name not in scanned and not known.optional]
+        named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+        note = f"as old as the oldest kind, {oldest.kind}" + (f"; never scanned: {named}" if missing else "")
         return replace(made, kind=table, complete=made.complete and not missing, note=note)
 
 
