@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from cluster_ledger import Ledger, Version, state_hash
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.005
 _SQL = "SELECT kind, complete, item_count, last_full_at FROM cache_metadata WHERE cluster = ? AND scope = ''"
 
 
@@ -52,19 +52,35 @@ class CacheObserver:
         self._thread.join(20)
 
     def _poll(self) -> None:
-        while not self._stop.wait(POLL_SECONDS) and not self.violations:
-            if not self._database.exists():
-                continue
-            try:
-                self.look()
-            except sqlite3.OperationalError as error:
-                if "no such table" not in str(error):  # it is just being created
-                    self.violations.append(f"the cache cannot be read: {error}")
+        with ExitStack() as stack:
+            db: sqlite3.Connection | None = None
+            version = None
+            while not self._stop.wait(POLL_SECONDS) and not self.violations:
+                if db is None and self._database.exists():
+                    db = stack.enter_context(closing(self._connected()))
+                if db is None:
+                    continue
+                try:
+                    before, version = version, db.execute("PRAGMA data_version").fetchone()
+                    if version != before:  # somebody has written
+                        self._look(db)
+                except sqlite3.OperationalError as error:
+                    version = None
+                    if "no such table" not in str(error):  # it is just being created
+                        self.violations.append(f"the cache cannot be read: {error}")
+
+    def _connected(self) -> sqlite3.Connection:
+        uri = f"file:{self._database}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
 
     def look(self) -> None:
         """One look, in one read transaction."""
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10, isolation_level=None)) as db:
-            db.execute("BEGIN")
+        with closing(self._connected()) as db:
+            self._look(db)
+
+    def _look(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")
+        try:
             metadata = {kind: rest for kind, *rest in db.execute(_SQL, (self._cluster,))}
             rows: dict[str, set[Version]] = {
                 kind: set(db.execute(f'SELECT uid, resource_version FROM "{kind}" WHERE cluster = ?', (self._cluster,)))
@@ -72,6 +88,8 @@ class CacheObserver:
             }
             deleted = set(db.execute("SELECT kind, uid FROM deleted_objects WHERE cluster = ?", (self._cluster,)))
             orphans = list(db.execute(_orphans(self._kinds)))
+        finally:
+            db.execute("COMMIT")
         self.polls += 1
         self._judge_deletions(deleted, rows)
         if orphans:

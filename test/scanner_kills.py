@@ -19,16 +19,16 @@ from scanner_under_test import RunningClock
 from sequence_laboratory import SequenceLaboratory
 
 NAMESPACE = "kills"
-OBJECTS = 150
+OBJECTS = 90
 """Of each kind, read in pages of PAGE_LIMIT: a scan takes long enough to be hit."""
-PAGE_LIMIT = 25
+PAGE_LIMIT = 15
 CLOCK_RATE = 800.0
 """Intervals of minutes pass within a second: something is always under way."""
 LONGEST_LIFE_SECONDS = 1.0
-MOST_REQUESTS = 80
+MOST_REQUESTS = 60
 KILLS_A_DATABASE = 7
 """Then the next one begins empty: a first fill is killed too."""
-CHURN_SECONDS = 0.02
+CHURN_SECONDS = 0.04
 
 
 @dataclass(slots=True)
