@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from configuration.errors import ConfigurationError, NotPermitted
+from configuration.errors import ClusterError, ConfigurationError, NotPermitted
 from controlplane.control_plane import ControlPlane
 from mcp_tools.api_connection import renewal_time
 from mcp_tools.k8s_api import METADATA_LIST, TABLE, Clusters
@@ -97,7 +97,41 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         Clusters({"KUBECONFIG": str(file)}).api()
 
 
-@pytest.mark.parametrize("path", ["/api/v1/secrets", "/api/v1/namespaces/x/secrets", "/api/v1/namespaces/x/secrets/s"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/secrets",
+        "/api/v1/namespaces/x/secrets",
+        "/api/v1/namespaces/x/secrets/s",
+        "/api/v1/namespaces/x/secrets/s/status",
+        "/api/v1/namespaces/secrets/secrets",
+        "/api/v1/namespaces/secrets/secrets/secrets",
+        "/api/v1/namespaces/namespaces/secrets",
+        "/api/v1/watch/secrets",
+        "/api/v1/watch/namespaces/x/secrets",
+        "/api/v1/watch/namespaces/x/secrets/s",
+        "/apis/example.org/v1/namespaces/x/secrets",
+        "/api/v1/namespaces/x/services/https:kubernetes:443/proxy/api/v1/secrets",
+        "/api/v1/nodes/n/proxy/secrets",
+        "/api/v1//secrets",
+        "//api/v1/secrets",
+        "/api/v1/secrets/",
+        "/api/v1/namespaces//secrets",
+        "/api/v1/namespaces/x//secrets",
+        "/api/v1/namespaces/x/configmaps/../secrets",
+        "/api/v1/namespaces/x/./secrets",
+        "/api/v1/pods/../secrets",
+        "/api/v1/namespaces/x/%73ecrets",
+        "/api/v1/namespaces/x/%2573ecrets",
+        "/api/v1/namespaces/x%2Fsecrets",
+        "/api/v1/namespaces/x\\secrets",
+        "/api/v1/namespaces/x/sec\nrets",
+        "/api/v1/namespaces/x/secrets?limit=1",
+        "/api/v1/namespaces/x/secrets#",
+        "api/v1/secrets",
+        "",
+    ],
+)
 def test_secrets_can_only_be_read_as_a_table_or_as_metadata(tmp_path: Path, path: str) -> None:
     api = Clusters({"KUBECONFIG": str(write(tmp_path / "config", config("x")))}).api()
     for accept in (
@@ -109,6 +143,56 @@ def test_secrets_can_only_be_read_as_a_table_or_as_metadata(tmp_path: Path, path
         with pytest.raises(NotPermitted, match="never fetches the payload of Secrets"):
             asyncio.run(api.get(path, doing="read a secret", accept=accept))
     assert TABLE != METADATA_LIST
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/namespaces/secrets",
+        "/api/v1/namespaces/secrets/finalize",
+        "/api/v1/namespaces/secrets/configmaps",
+        "/api/v1/namespaces/secrets/pods/secrets",
+        "/api/v1/namespaces/x/configmaps/secrets",
+        "/api/v1/namespaces/x/pods/secrets/log",
+        "/api/v1/nodes/secrets",
+        "/apis/apps/v1/namespaces/secrets/deployments/secrets",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:controller:secrets",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/secrets",
+        "/api", "/apis", "/version",
+    ],
+)  # fmt: skip
+def test_what_is_only_named_secrets_is_read_as_everything_else(
+    control_plane: ControlPlane, fresh_namespace: str, path: str
+) -> None:
+    """The API server may well not have it: the answer is its own then, and no refusal of ours."""
+
+    async def refusal() -> str | None:
+        clusters = Clusters({"KUBECONFIG": str(control_plane.kubeconfig)})
+        try:
+            await clusters.api().get(path, doing="read what is no Secret")
+        except ClusterError as error:
+            return error.reason
+        finally:
+            await clusters.close()
+        return None
+
+    assert asyncio.run(refusal()) in (None, "NotFound")
+
+
+def test_a_config_map_and_a_namespace_may_be_called_secrets(control_plane: ControlPlane) -> None:
+    namespace = control_plane.create_namespace("secrets")
+    control_plane.kubectl("create", "configmap", "secrets", "-n", namespace, "--from-literal=a=b")
+
+    async def ask(path: str) -> bytes:
+        clusters = Clusters({"KUBECONFIG": str(control_plane.kubeconfig)})
+        try:
+            return (await clusters.api().get(path, doing="read what is no Secret")).body
+        finally:
+            await clusters.close()
+
+    assert b'"a":"b"' in asyncio.run(ask("/api/v1/namespaces/secrets/configmaps/secrets"))
+    assert b'"phase":' in asyncio.run(ask("/api/v1/namespaces/secrets"))
+    control_plane.delete_namespace(namespace)
 
 
 PLUGIN = """#!/bin/sh

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ MAX_ERROR_BYTES = 1024 * 1024
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._:@+~-]+)+")
 
 Query = Sequence[tuple[str, str | int]]
 
@@ -246,8 +249,26 @@ def _warning_text(header: str) -> str:
 
 def _refuse_secret_payloads(path: str, accept: str, doing: str) -> None:
     """Secrets are only ever read as Table or metadata: the API server then sends no values at all."""
-    if "secrets" in path.split("/") and accept not in (TABLE, METADATA_LIST):
+    if _may_be_of_secrets(path) and accept not in (TABLE, METADATA_LIST):
         raise NotPermitted(f"cannot {doing}: this server never fetches the payload of Secrets", reason="SecretPayload")
+
+
+def _may_be_of_secrets(path: str) -> bool:
+    """Whether `secrets` stands in the path anywhere but where a namespace or an object is named.
+
+    A path that is not written plainly counts too: on the way an URL is decoded, and `//`, `.` and `..` are taken out of it.
+    """
+    parts = path.split("/")[1:]
+    if not _PLAIN_PATH.fullmatch(path) or {".", ".."} & set(parts):
+        return True
+    head = 3 if parts[0] == "apis" else 2  # apis/GROUP/VERSION, api/VERSION
+    place = parts[head:]
+    if place[:1] == ["watch"]:
+        place = place[1:]
+    if place[:1] == ["namespaces"] and len(place) > 2:
+        place = place[2:]
+    resource, below_the_name = place[:1], place[2:]
+    return "secrets" in (*parts[:head], *resource, *below_the_name)
 
 
 class Clusters:
