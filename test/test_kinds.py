@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -86,14 +89,44 @@ def test_a_filter_that_a_kind_does_not_know_is_refused_with_those_it_knows() -> 
 
 
 def test_rows_show_times_as_rfc_3339_and_keep_null_apart_from_false_and_zero() -> None:
-    shown = row(PODS, pod(status={"phase": "Pending"}), ("created_at", "node", "automount_token", "restarts", "host_network"))
+    columns = ("created_at", "node", "automount_token", "restarts", "host_network", "host_pid")
+    shown = row(PODS, pod(spec={"hostNetwork": False}, status={"phase": "Pending"}), columns)
     assert shown == {
         "created_at": "2026-01-02T03:04:05Z",
         "node": None,
         "automount_token": None,
         "restarts": 0,
         "host_network": False,
+        "host_pid": None,
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05", "2026-01-02 03:04:05.9", "2026-01-02T05:04:05+02:00"]
+)
+def test_a_time_without_a_zone_is_utc_wherever_this_runs(text: str) -> None:
+    program = f"from kinds.times import to_time; print(to_time({text!r}))"
+    environment = os.environ | {"TZ": "Asia/Tokyo"}
+    printed = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert int(printed.stdout) == 1767323045
+
+
+@pytest.mark.parametrize("odd", ["false", "true", 0, 1, [], {}])
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (KINDS["pods"], "hostNetwork"),
+        (KINDS["pods"], "hostPID"),
+        (KINDS["pods"], "hostIPC"),
+        (KINDS["nodes"], "unschedulable"),
+        (KINDS["deployments"], "paused"),
+        (KINDS["jobs"], "suspend"),
+        (KINDS["cronjobs"], "suspend"),
+    ],
+)
+def test_what_is_no_boolean_is_never_read_as_true(kind: Kind, spec: str, odd: object) -> None:
+    with pytest.raises(TypeError, match="not a boolean"):
+        kind.read({"metadata": META, "spec": {spec: odd}})
 
 
 def test_container_rows_tell_roles_apart_and_keep_quantities_raw_and_normalised() -> None:

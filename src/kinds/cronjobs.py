@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common
 from kinds.named_lists import names_of
@@ -42,7 +43,7 @@ def read(cronjob: dict[str, Any]) -> CronJobRecord:
         **common(cronjob),
         schedule=spec.get("schedule"),
         time_zone=spec.get("timeZone"),
-        suspended=bool(spec.get("suspend")),
+        suspended=is_on(spec.get("suspend")),
         healthy=scheduled is None or bool(active) or (succeeded is not None and succeeded >= scheduled),
         active=len(active),
         active_jobs=names_of(status.get("active")),

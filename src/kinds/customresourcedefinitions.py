@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.booleans import is_on
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
 from kinds.record import Json, Record, SideRecord, column
@@ -93,9 +94,9 @@ def _version(shared: Mapping[str, Any], spec: dict[str, Any], names: dict[str, A
         api_group=spec.get("group"),
         resource_kind=names.get("kind"),
         version=version["name"],
-        served=bool(version.get("served")),
-        storage=bool(version.get("storage")),
-        deprecated=bool(version.get("deprecated")),
+        served=is_on(version.get("served")),
+        storage=is_on(version.get("storage")),
+        deprecated=is_on(version.get("deprecated")),
         deprecation_warning=version.get("deprecationWarning"),
         status_subresource=subresources.get("status") is not None,
         scale_subresource=subresources.get("scale") is not None,

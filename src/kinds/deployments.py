@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, conditions
 from kinds.record import Json, column
@@ -48,7 +49,7 @@ def read(deployment: dict[str, Any]) -> DeploymentRecord:
         unavailable_replicas=status.get("unavailableReplicas", 0),
         generation=deployment["metadata"].get("generation"),
         observed_generation=status.get("observedGeneration"),
-        paused=bool(spec.get("paused")),
+        paused=is_on(spec.get("paused")),
         strategy=(spec.get("strategy") or {}).get("type"),
         progress=condition_reason(deployment, "Progressing"),
         revision=shared["annotations"].get("deployment.kubernetes.io/revision"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, condition
 from kinds.record import Time, column
@@ -51,7 +52,7 @@ def read(job: dict[str, Any]) -> JobRecord:
         succeeded=status.get("succeeded", 0),
         failed=status.get("failed", 0),
         backoff_limit=spec.get("backoffLimit"),
-        suspended=bool(spec.get("suspend")),
+        suspended=is_on(spec.get("suspend")),
         started_at=started,
         completed_at=completed,
         duration_seconds=None if started is None or completed is None else completed - started,

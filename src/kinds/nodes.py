@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, conditions
 from kinds.quantity import millicores, whole
@@ -57,7 +58,7 @@ def read(node: dict[str, Any]) -> NodeRecord:
     info, addresses = status.get("nodeInfo") or {}, status.get("addresses") or []
     capacity, allocatable = status.get("capacity") or {}, status.get("allocatable") or {}
     states = conditions(node)
-    cordoned = bool(spec.get("unschedulable"))
+    cordoned = is_on(spec.get("unschedulable"))
     return NodeRecord(
         **shared,
         status=_status(states, cordoned),

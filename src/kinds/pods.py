@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kinds.booleans import stated
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
 from kinds.named_lists import names_of
@@ -89,9 +90,9 @@ class PodRecord(Record):
     service_account: str | None = column("spec.serviceAccountName")
     restart_policy: str | None = column("Always, OnFailure or Never")
     scheduler: str | None = column("spec.schedulerName")
-    host_network: bool = column("spec.hostNetwork")
-    host_pid: bool = column("spec.hostPID")
-    host_ipc: bool = column("spec.hostIPC")
+    host_network: bool | None = column("spec.hostNetwork; null when not set, which means no")
+    host_pid: bool | None = column("spec.hostPID; null when not set, which means no")
+    host_ipc: bool | None = column("spec.hostIPC; null when not set, which means no")
     run_as_non_root: bool | None = column("spec.securityContext.runAsNonRoot; null when not set")
     automount_token: bool | None = column("spec.automountServiceAccountToken; null when not set")
     reason: str | None = column("status.reason, e.g. Evicted")
@@ -136,9 +137,9 @@ def read(pod: dict[str, Any]) -> PodRecord:
         service_account=spec.get("serviceAccountName"),
         restart_policy=spec.get("restartPolicy"),
         scheduler=spec.get("schedulerName"),
-        host_network=bool(spec.get("hostNetwork")),
-        host_pid=bool(spec.get("hostPID")),
-        host_ipc=bool(spec.get("hostIPC")),
+        host_network=stated(spec.get("hostNetwork")),
+        host_pid=stated(spec.get("hostPID")),
+        host_ipc=stated(spec.get("hostIPC")),
         run_as_non_root=(spec.get("securityContext") or {}).get("runAsNonRoot"),
         automount_token=spec.get("automountServiceAccountToken"),
         reason=status.get("reason"),
@@ -226,9 +227,9 @@ def _container(shared: Mapping[str, Any], role: Any, spec: dict[str, Any], statu
         ephemeral_request_bytes=whole(requests.get("ephemeral-storage")),
         ephemeral_limit=limits.get("ephemeral-storage"),
         ephemeral_limit_bytes=whole(limits.get("ephemeral-storage")),
-        liveness_probe="livenessProbe" in spec,
-        readiness_probe="readinessProbe" in spec,
-        startup_probe="startupProbe" in spec,
+        liveness_probe=spec.get("livenessProbe") is not None,
+        readiness_probe=spec.get("readinessProbe") is not None,
+        startup_probe=spec.get("startupProbe") is not None,
         privileged=security.get("privileged"),
         allow_privilege_escalation=security.get("allowPrivilegeEscalation"),
         run_as_non_root=security.get("runAsNonRoot"),

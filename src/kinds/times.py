@@ -8,10 +8,14 @@ from kinds.record import Time
 
 
 def to_time(text: str | None) -> Time | None:
-    """`2026-01-02T03:04:05Z` or with fractions -> epoch seconds; None and "" -> None; ValueError on anything else."""
+    """`2026-01-02T03:04:05Z` or with fractions -> epoch seconds; None and "" -> None; ValueError on anything else.
+
+    Without a zone it is UTC, wherever this runs.
+    """
     if not text:
         return None
-    return Time(int(datetime.fromisoformat(text).timestamp()))
+    found = datetime.fromisoformat(text)
+    return Time(int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()))
 
 
 def to_rfc3339(seconds: int) -> str:
