@@ -111,7 +111,8 @@ async def following(
             try:
                 if wait:
                     await eventually(
-                        lambda: all(found.metadata(kind, "complete") for kind in kinds), "a first LIST of every kind"
+                        lambda: all(found.metadata(kind, "complete") for kind in kinds) and not parts.coordinator.running,
+                        "a first LIST of every kind, and its report",
                     )
                 yield found
             finally:

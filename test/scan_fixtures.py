@@ -25,6 +25,7 @@ from scanner.change_feed import ChangeFeed
 from scanner.cluster_scanner import ClusterScanner
 from scanner.keeping_up import KeepingUp
 from scanner.kind_check import KindCheck
+from scanner.lost_kinds import LostKinds
 from scanner.namespaced_lists import NamespacedLists
 from scanner.retry_delays import RetryDelays
 from scanner.scan_coordinator import ScanCoordinator
@@ -144,7 +145,7 @@ def stored_versions(path: Path, kind: str, cluster: str) -> set[tuple[str, str]]
 def coordinator_with(
     tools: Any, manager: CacheManager, reader: CacheReader, *, contexts: Any, kinds: Mapping[str, Kind], schedule: Schedule,
     clock: Callable[[], float], sleep: Any = asyncio.sleep, limit: int = 3, follow: bool = True, freshness_seconds: float = 1,
-    namespaces: tuple[str, ...] = (),
+    namespaces: tuple[str, ...] = (), lost: LostKinds | None = None,
 ) -> ScanCoordinator:  # fmt: skip
     """A coordinator on scripted tools (or a loader), that waits for no jitter."""
     scanner = ClusterScanner(tools, manager, timeout_seconds=7, now=clock, sleep=sleep)
@@ -161,6 +162,7 @@ def coordinator_with(
         keeping=KeepingUp(tools, feed, check, follow=follow, freshness_seconds=freshness_seconds, clock=clock),
         lists=NamespacedLists(tools, scanner, manager, kinds=kinds, namespaces=namespaces),
         delays=RetryDelays(jitter=lambda: 1.0),
+        lost=lost,
         clock=clock,
     )
 

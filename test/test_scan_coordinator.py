@@ -222,9 +222,10 @@ async def test_a_cluster_that_hangs_does_not_delay_another(make: MakeCoordinator
             await asyncio.Event().wait()
 
     tools.before_page = hang
-    coordinator = make(contexts=["dead", "alive"], limit=2, kinds=KINDS)
+    kinds = dict(list(KINDS.items())[:8])
+    coordinator = make(contexts=["dead", "alive"], limit=2, kinds=kinds)
     coordinator.tick(clock.now)
-    await eventually(lambda: len(query_kinds(coordinator, "alive")) == len(KINDS))
+    await eventually(lambda: len(query_kinds(coordinator, "alive")) == len(kinds))
 
 
 async def test_a_kind_that_fails_costs_only_itself_and_is_recorded(

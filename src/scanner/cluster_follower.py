@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from configuration.command_line import one_line
-from configuration.errors import K8sMcpError, NotFound, NotPermitted, ToolError
+from configuration.errors import K8sMcpError, KindNotServed, NotFound, NotPermitted, ToolError
 from kinds.kind import Kind
 from scanner.change_answers import ChangesAnswer
 from scanner.change_feed import ChangeFeed, Taken
@@ -22,6 +22,8 @@ from scanner.retry_delays import RetryDelays
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 25
+MOST_POLLED = 500
+"""In one poll: more than the MCP server holds, less than it takes. What it has no room for is left out of the next one."""
 FRESHNESS_SECONDS = 30.0
 """Where nothing changed, how fresh that is is written at most this often."""
 GATHER_SECONDS = 0.1
@@ -154,7 +156,8 @@ class ClusterFollower:
             return [], min(longest, seconds)
         waits = {key: self._delays.wait_seconds(key, now) for key, state in self._states.items() if state.held}
         later = min((seconds for seconds in waits.values() if seconds > 0), default=longest)
-        return [self._states[key] for key, seconds in waits.items() if seconds <= 0], min(longest, later)
+        ready = [self._states[key] for key, seconds in waits.items() if seconds <= 0]
+        return ready[:MOST_POLLED], min(longest, later)
 
     async def _interrupted(self, seconds: float) -> None:
         """Wait so long, or until somebody wants to be heard."""
@@ -193,12 +196,13 @@ class ClusterFollower:
         for one in taken:
             if one.lost:
                 lost.append((one.state, one.lost))
-            elif isinstance(one.error, NotPermitted | NotFound):
+            elif isinstance(one.error, NotPermitted | NotFound | KindNotServed):
                 lost.append((one.state, one.error))
             elif one.error is not None and one.state.held:
                 failed.append((one.state, one.error))
             elif one.error is None:
-                fine.append(one.state)
+                if one.state.heard_at:  # else another one ended the wait before the API server answered this one
+                    fine.append(one.state)
                 if one.changes:
                     self._events.changed(self.cluster, one)
         self._recovered(fine)

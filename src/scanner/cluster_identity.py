@@ -9,15 +9,18 @@ from cache.cache_manager import ClusterIdentity
 from configuration.errors import ConfigurationError, K8sMcpError, ToolError, Unauthorized
 from mcp_tools.tool_loader import ToolLoader
 
+CLUSTER_INFO = "k8s_get_cluster_info"
 IDENTIFY_SECONDS = 15.0
 
 
 async def cluster_identity(loader: ToolLoader, context: str, *, timeout_seconds: float = IDENTIFY_SECONDS) -> ClusterIdentity:
     """Ask the cluster of a context. Raises ClusterError when it does not answer or does not accept the credentials."""
-    result = await loader.call("k8s_get_cluster_info", {"context": context}, timeout_seconds=timeout_seconds)
+    spec = (await loader.connect()).get(CLUSTER_INFO)
+    countless = {"count": False} if spec is not None and "count" in spec.input_schema.get("properties", {}) else {}
+    result = await loader.call(CLUSTER_INFO, {"context": context} | countless, timeout_seconds=timeout_seconds)
     info = result.structured
     if info is None:
-        raise ToolError("k8s_get_cluster_info answered without structured content; is MCP_SERVER_URL a k8s-mcp server?")
+        raise ToolError(f"{CLUSTER_INFO} answered without structured content; is MCP_SERVER_URL a k8s-mcp server?")
     return ClusterIdentity(
         cluster=context,
         uid=str(info.get("cluster_uid") or ""),

@@ -52,15 +52,27 @@ class ClusterVisits:
         self._clock = clock
 
     async def visit(
-        self, cluster: str, to_list: Sequence[Kind], to_verify: Sequence[Kind], on_progress: OnProgress | None = None
+        self,
+        cluster: str,
+        to_list: Sequence[Kind],
+        to_verify: Sequence[Kind],
+        on_progress: OnProgress | None = None,
+        *,
+        skip_absent: bool = False,
     ) -> list[KindReport]:
-        """One that does not answer costs one try, not one for each kind. What cannot be verified is listed."""
+        """One that does not answer costs one try, not one for each kind. What cannot be verified is listed.
+
+        `skip_absent`: what was not served a short while ago is not asked for again.
+        """
         try:
             await self._scanner.identify(cluster)
         except K8sMcpError as error:
             return await self._outcomes.cluster_failed(cluster, [*to_list, *to_verify], error)
         self._outcomes.cluster_answers(cluster)
         rows = await self._rows(cluster)  # only now: another cluster under the same name has none
+        now = self._clock()
+        absent = [kind for kind in to_verify if skip_absent and self._schedule.is_absent(rows.get(kind.name, ()), now)]
+        to_verify = [kind for kind in to_verify if kind not in absent]
         verified = [kind for kind in to_verify if self._may_verify(cluster, kind, rows)]
         listed = [*to_list, *(kind for kind in to_verify if kind not in verified)]
         down: list[K8sMcpError] = []
@@ -68,7 +80,8 @@ class ClusterVisits:
             self._verify(cluster, verified, rows, down, on_progress),
             *(self._list(cluster, kind, rows, down, on_progress) for kind in listed),
         )
-        return [report for group in groups for report in group]
+        not_served = [self._outcomes.still_not_served(cluster, kind) for kind in absent]
+        return [*not_served, *(report for group in groups for report in group)]
 
     def _may_verify(self, cluster: str, kind: Kind, rows: Rows) -> bool:
         known = rows.get(kind.name, ())
@@ -156,6 +169,9 @@ class ClusterVisits:
                 return True
             if isinstance(check.error, NotFound | KindNotServed):
                 return True
+            if check.error is not None and self._outcomes.failures(cluster, name):
+                log.info("%s %s is listed, its changes cannot be read: %s", cluster, name, one_line(check.error))
+                return True
         return not checks
 
     async def _report(self, cluster: str, kind: Kind, checks: Sequence[Verification], seconds: float) -> KindReport:
@@ -189,6 +205,7 @@ class ClusterVisits:
 _WHY = {
     "expired": "the API server no longer knows the changes since the cached state",
     "redaction": "it was stored by other redaction rules",
+    "went back": "the API server is at an earlier resource version than it was, as after a restore from a backup",
     "count": "the API server twice told another number of objects than the cache holds",
     "never listed": "the cache has no complete list of it",
     "conflict": "the cache changed meanwhile",

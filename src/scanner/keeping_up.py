@@ -132,4 +132,5 @@ class KeepingUp:
 
 
 def _leads_on(row: Freshness) -> bool:
-    return bool(row.resource_version) and row.last_full_at is not None and row.permitted is not False
+    """Whether there is a LIST to build on, of a kind that was served when it was last asked for (else its error is "")."""
+    return bool(row.resource_version) and row.last_full_at is not None and row.permitted is not False and row.last_error != ""

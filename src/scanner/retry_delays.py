@@ -41,6 +41,10 @@ class RetryDelays:
         self._states[key] = _State(failures, now + seconds * (0.5 + self._jitter() / 2))
         return failures
 
+    def failures(self, key: Hashable) -> int:
+        """How many in a row."""
+        return self._states[key].failures if key in self._states else 0
+
     def wait_seconds(self, key: Hashable, now: float) -> float:
         """How long until the key may be tried; 0: now."""
         return 0.0 if self.may_try(key, now) else self._states[key].not_before - now

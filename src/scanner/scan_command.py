@@ -83,7 +83,9 @@ async def _scan(settings: ScannerSettings, selection: Selection, full: bool) -> 
                 kinds = [*selection.kinds, *await _found(parts, selection)]
                 with scan_progress(len(parts.contexts) * len(kinds)) as progress:
                     parts.coordinator.on_report = progress.finished
-                    return await parts.coordinator.scan_once(parts.contexts, kinds, progress.page, full=full)
+                    return await parts.coordinator.scan_once(
+                        parts.contexts, kinds, progress.page, full=full, skip_absent=not selection.named
+                    )
             finally:
                 parts.cache.record_scanner(mode="scan", stopped=True)
 

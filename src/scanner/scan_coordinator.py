@@ -21,6 +21,7 @@ from scanner.cluster_visit import ClusterVisits, why_listed
 from scanner.fair_slots import FairSlots
 from scanner.keeping_up import KeepingUp, Rows
 from scanner.kept_scope import KeptScope
+from scanner.lost_kinds import LostKinds, Target
 from scanner.namespaced_lists import NamespacedLists
 from scanner.retry_delays import RetryDelays
 from scanner.scan_outcomes import ScanOutcomes
@@ -30,8 +31,6 @@ from scanner.usage_recorder import OnUsage, UsageRecorder
 
 log = logging.getLogger(__name__)
 
-Target = tuple[str, str]
-"""(cluster, kind name)"""
 OnChanges = Callable[[str, str, int, int, int, float | None], None]
 """Called with cluster, kind name, objects added, changed and removed, and how many seconds ago the server heard of them."""
 
@@ -59,6 +58,7 @@ class ScanCoordinator:
         find_kinds: Callable[[str], Awaitable[None]] | None = None,
         usage: UsageRecorder | None = None,
         delays: RetryDelays | None = None,
+        lost: LostKinds | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cache = cache
@@ -94,8 +94,7 @@ class ScanCoordinator:
         self._running: dict[Target, asyncio.Task[None]] = {}
         self._again: set[Target] = set()
         """Asked for while being scanned: the list under way may be older than what was asked for."""
-        self._must_list: set[Target] = set()
-        """Changes no longer lead on from what is stored."""
+        self._lost_kinds = lost or LostKinds()
         self._narrowed: dict[str, set[str]] = {}
         """Cluster -> kinds of which only some namespaces may be listed."""
         self._under_way: set[asyncio.Task[None]] = set()
@@ -154,17 +153,24 @@ class ScanCoordinator:
         await self._keeping.stop()
 
     async def scan_once(
-        self, contexts: Sequence[str], kinds: Sequence[Kind], on_progress: OnProgress | None = None, *, full: bool = False
+        self,
+        contexts: Sequence[str],
+        kinds: Sequence[Kind],
+        on_progress: OnProgress | None = None,
+        *,
+        full: bool = False,
+        skip_absent: bool = False,
     ) -> ScanReport:
         """Look at these kinds of these clusters now, due or not, and report.
 
         What the cache holds already is caught up with and checked, unless `full` asks for everything to be listed.
+        `skip_absent`: a kind that was not served a short while ago is not asked for.
         """
         started = time.monotonic()
         self._slots.share_between(len(contexts))
         await self._keeping.look_for_tools()
         to_list, to_verify = (kinds, ()) if full else ((), kinds)
-        visits = [self._visits.visit(context, to_list, to_verify, on_progress) for context in contexts]
+        visits = [self._visits.visit(context, to_list, to_verify, on_progress, skip_absent=skip_absent) for context in contexts]
         order = {kind.name: number for number, kind in enumerate(kinds)}
         reports = [sorted(visit, key=lambda report: order[report.kind]) for visit in await asyncio.gather(*visits)]
         seconds = time.monotonic() - started
@@ -199,7 +205,8 @@ class ScanCoordinator:
             if (cluster, kind.name) not in self._running
         }
         kinds = [self._kinds[name] for name in steps]
-        self._keeping.follow(cluster, self._events, [kind for kind in kinds if steps[kind.name] != "list"], rows)
+        followed = [kind for kind in kinds if steps[kind.name] != "list" and (cluster, kind.name) not in self._lost_kinds]
+        self._keeping.follow(cluster, self._events, followed, rows)
         if not self._outcomes.may_try(cluster):
             return
         due = [kind for kind in kinds if steps[kind.name] != "nothing" and self._outcomes.may_try(cluster, kind.name)]
@@ -210,9 +217,12 @@ class ScanCoordinator:
         )
 
     def _step(self, cluster: str, kind: Kind, rows: Sequence[Freshness], now: float) -> str:
-        if (cluster, kind.name) in self._must_list:
+        target = cluster, kind.name
+        lost = target in self._lost_kinds
+        if lost and not self._lost_kinds.wait_seconds(target):
             return "list"
-        return self._schedule.next_step(kind, rows, now, changes=self._keeping.by_changes(cluster, kind.name))
+        by_changes = not lost and self._keeping.by_changes(cluster, kind.name)
+        return self._schedule.next_step(kind, rows, now, changes=by_changes)
 
     async def _serve_requests(self) -> None:
         if not self._clusters:
@@ -237,7 +247,7 @@ class ScanCoordinator:
         """One visit to a cluster for all kinds that are not being scanned already."""
         to_list = [kind for kind in to_list if (cluster, kind.name) not in self._running]
         to_verify = [kind for kind in to_verify if (cluster, kind.name) not in self._running]
-        must = [kind for kind in to_verify if (cluster, kind.name) in self._must_list]
+        must = [kind for kind in to_verify if (cluster, kind.name) in self._lost_kinds]
         to_list, to_verify = [*to_list, *must], [kind for kind in to_verify if kind not in must]
         if not (to_list or to_verify):
             return
@@ -265,8 +275,10 @@ class ScanCoordinator:
         """A kind is done with: what was listed is followed from there, and what was asked for meanwhile is looked at again."""
         target = cluster, kind.name
         self._running.pop(target, None)
+        if report is not None and report.outcome == "not_served":
+            self._lost_kinds.forget(target)
         if report is not None and report.outcome == "scanned" and report.strategy == "list":
-            self._must_list.discard(target)
+            self._lost_kinds.listed(target)
             if self._following:
                 self._keeping.follow(cluster, self._events, [kind], rows)
         if target in self._again and report is not None:
@@ -283,16 +295,23 @@ class ScanCoordinator:
         to_list: dict[str, Kind] = {}
         rows = await self._rows(cluster)
         for state, why in lost:
+            target = cluster, state.kind.name
             if why == "conflict":
-                self._keeping.follow(cluster, self._events, [state.kind], rows)
+                if target not in self._running:  # else it is followed again when that has come to its end
+                    self._keeping.follow(cluster, self._events, [state.kind], rows)
             elif isinstance(why, NotPermitted):
                 self._keeping.not_watchable(cluster, state.kind.name, why)
             else:
-                self._must_list.add((cluster, state.kind.name))
+                self._lost_kinds.add(target)
                 to_list[state.kind.name] = state.kind
-                log.info("%s %s is listed again: %s", cluster, state.kind.name, why_listed(why))
+                seconds = self._lost_kinds.wait_seconds(target)
+                when = f" in {seconds:.0f} s" if seconds else ""
+                log.info("%s %s is listed again%s: %s", cluster, state.kind.name, when, why_listed(why))
         if self._outcomes.may_try(cluster):
-            self._dispatch(cluster, to_list=[kind for name, kind in to_list.items() if self._outcomes.may_try(cluster, name)])
+            self._dispatch(cluster, to_list=[kind for kind in to_list.values() if self._may_list_at_once(cluster, kind)])
+
+    def _may_list_at_once(self, cluster: str, kind: Kind) -> bool:
+        return not self._lost_kinds.wait_seconds((cluster, kind.name)) and self._outcomes.may_try(cluster, kind.name)
 
     def _changed(self, cluster: str, taken: Taken) -> None:
         kind = taken.state.kind.name
@@ -301,7 +320,8 @@ class ScanCoordinator:
             log.warning("%s %s: malformed: %s", cluster, kind, one)
         if kind == "namespaces" and (taken.added or taken.removed):
             self._lists.forget(cluster)
-            self._must_list |= {(cluster, name) for name in self._narrowed.get(cluster, ())}
+            for name in self._narrowed.get(cluster, ()):
+                self._lost_kinds.add((cluster, name))
         if self.on_changes is not None:
             self.on_changes(cluster, kind, taken.added, taken.changed, taken.removed, taken.lag_seconds)
 

@@ -29,6 +29,14 @@ class ScanOutcomes:
     def may_try(self, cluster: str, kind: str = "") -> bool:
         return self._delays.may_try((cluster, kind), self._clock())
 
+    def failures(self, cluster: str, kind: str) -> int:
+        """How many in a row."""
+        return self._delays.failures((cluster, kind))
+
+    def still_not_served(self, cluster: str, kind: Kind) -> KindReport:
+        """It was asked for a while ago; nothing is asked or recorded."""
+        return self._told(KindReport(cluster=cluster, kind=kind.name, outcome="not_served", strategy="check"))
+
     def succeeded(self, report: KindReport) -> KindReport:
         """Log a scan that worked; a check that found nothing only for who debugs."""
         failures = self._delays.succeeded((report.cluster, report.kind))

@@ -32,7 +32,7 @@ class Schedule:
     def next_step(self, kind: Kind, rows: Sequence[Freshness], now: float, *, changes: bool) -> Step:
         """What is due for a kind, from its rows of all scopes. `changes`: it can be kept up by its changes alone."""
         scopes = scopes_kept_up(rows)
-        if self._is_absent(kind, scopes, now):
+        if self.is_absent(rows, now):
             return "nothing"
         if self._may_be_wider(rows, scopes, now):
             return "list"
@@ -52,10 +52,10 @@ class Schedule:
             return "list" if due else "nothing"
         return "verify" if due or self._count_is_due(kind, row, now) else "nothing"
 
-    def _is_absent(self, kind: Kind, scopes: Sequence[Freshness], now: float) -> bool:
+    def is_absent(self, rows: Sequence[Freshness], now: float) -> bool:
         """The cluster did not serve the kind when it was last asked, which was not long ago."""
-        (row, *others) = scopes or (None,)
-        if row is None or others or not kind.optional or row.scanned or row.last_error or row.last_error_at is None:
+        (row, *others) = scopes_kept_up(rows) or (None,)
+        if row is None or others or row.last_error != "" or row.last_error_at is None:  # "" is what "not served" left
             return False
         return 0 <= now - row.last_error_at < self.static_interval
 
@@ -67,8 +67,8 @@ class Schedule:
         return not 0 <= now - (whole.last_error_at or 0) < NOT_PERMITTED_SECONDS
 
     def _is_unfounded(self, row: Freshness, now: float) -> bool:
-        """Never listed as a whole, too long ago, or before the clock was set back: changes have nothing to build on."""
-        never = row.last_full_at is None or row.last_checked_at is None or not row.resource_version
+        """Never listed as a whole, too long ago, before the clock was set back, or not served: nothing for changes to build on."""
+        never = row.last_full_at is None or row.last_checked_at is None or not row.resource_version or row.last_error == ""
         return never or row.is_ahead(now) or not 0 <= now - (row.last_full_at or 0) + 5 < self.full_list_interval + 5
 
     def _count_is_due(self, kind: Kind, row: Freshness, now: float) -> bool:

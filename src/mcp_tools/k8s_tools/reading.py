@@ -35,6 +35,7 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
     title="Cluster identity and size",
     arguments={
         "context": CONTEXT,
+        "count": boolean("Also count namespaces, nodes and pods; false: no list is asked for.", default=True),
         "check_permissions": boolean("Also ask the API server which kinds these credentials may list.", default=False),
     },
     output=obj(
@@ -48,11 +49,14 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
         }
     ),
 )
-async def get_cluster_info(tools: ToolContext, *, context: str = "", check_permissions: bool = False) -> ToolAnswer:
+async def get_cluster_info(
+    tools: ToolContext, *, context: str = "", count: bool = True, check_permissions: bool = False
+) -> ToolAnswer:
     """Which cluster this is (name, uid, version, address), how many namespaces, nodes and pods it has, and what may be read."""
     api = tools.clusters.api(context)
     version = orjson.loads((await api.get("/version", doing="read the version of the API server")).body)
-    uid, *counts = await asyncio.gather(_cluster_uid(api), *(_count(api, KINDS[name]) for name in _COUNTED))
+    counted = _COUNTED if count else ()
+    uid, *counts = await asyncio.gather(_cluster_uid(api), *(_count(api, KINDS[name]) for name in counted))
     may_list = None
     if check_permissions:
         answers = await asyncio.gather(*(_may_list(api, kind) for kind in KINDS.values()))
@@ -62,7 +66,7 @@ async def get_cluster_info(tools: ToolContext, *, context: str = "", check_permi
         "cluster_uid": uid,
         "server_version": str(version.get("gitVersion", "")),
         "api_server": tools.redactor.redact_text(api.server),
-        "counts": dict(zip(_COUNTED, counts, strict=True)),
+        "counts": dict(zip(counted, counts, strict=True)),
         "may_list": may_list,
     }
     return ToolAnswer(_facts_as_text(facts), facts)
@@ -107,7 +111,7 @@ async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
 
 
 def _facts_as_text(facts: dict[str, Any]) -> str:
-    counts = ", ".join(f"{'?' if count is None else count} {name}" for name, count in facts["counts"].items())
+    counts = ", ".join(f"{'?' if count is None else count} {name}" for name, count in facts["counts"].items()) or "not counted"
     lines = [
         f"{facts['cluster']}: Kubernetes {facts['server_version']} at {facts['api_server']}",
         f"uid {facts['cluster_uid'] or 'unknown'}; {counts}",

@@ -1,0 +1,361 @@
+"""What following does when watches fail, expire again and again, or do not fit. Scripted answers, a real cache."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from cache.cache_manager import CacheManager
+from cache.cache_reader import CacheReader
+from cache.refresh_requests import request_refresh
+from cache_fixtures import CLUSTER, Clock
+from configuration.errors import KindNotServed
+from kinds.registry import KINDS
+from scan_fixtures import Failing, ScriptedTools, coordinator_with, pod, query
+from scanner.change_feed import ChangeFeed
+from scanner.cluster_follower import ClusterFollower, FollowerEvents
+from scanner.kept_scope import KeptScope
+from scanner.kind_check import KindCheck
+from scanner.lost_kinds import LASTING_SECONDS, LostKinds
+from scanner.retry_delays import RetryDelays
+from scanner.scan_coordinator import ScanCoordinator
+from scanner.scan_report import KindReport
+from scanner.schedule import Schedule
+
+TARGET = CLUSTER, "pods"
+Watch = Mapping[str, Any]
+
+
+def problem(type_: str, status: int = 0) -> dict[str, Any]:
+    return {"error": {"type": type_, "message": f"a scripted {type_}", "status": status, "reason": type_}}
+
+
+@dataclass
+class ScriptedChanges:
+    """`k8s_list_changes` and `k8s_count_objects`: `answer(watch)` gives what is new of a watch, None for nothing."""
+
+    tools: ScriptedTools
+    answer: Callable[[Watch], dict[str, Any] | None] = lambda _: None
+    version: str = ""
+    """The API server's, as its counts tell it."""
+    asks: list[list[str]] = field(default_factory=list)
+    """The kinds of each held question."""
+    catch_ups: int = 0
+    counted: list[int] = field(default_factory=list)
+    """How many counts each question asked for."""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    polling: int = 0
+
+    def install(self) -> None:
+        self.tools.offered = {"k8s_list_changes": self._changes, "k8s_count_objects": self._counts}
+
+    async def _changes(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        watches = arguments["watches"]
+        if arguments["hold"]:
+            self.asks.append([watch["kind"] for watch in watches])
+        else:
+            self.catch_ups += 1
+        answers = [self.answer(watch) for watch in watches]
+        if arguments["wait_seconds"] and not any(answers):
+            self.polling += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), arguments["wait_seconds"])
+            self.polling -= 1
+            self.woken.clear()
+            answers = [self.answer(watch) for watch in watches]
+        results = [
+            {"kind": watch["kind"], "namespace": watch["namespace"], "cursor": watch["cursor"], "heard_at": 1.0, "changes": []}
+            | (answer or {})
+            for watch, answer in zip(watches, answers, strict=True)
+        ]
+        return {"results": results, "redactor_version": "1", "key_id": "k"}
+
+    async def _counts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self.counted.append(len(arguments["counts"]))
+        results = [
+            one
+            | {"count": len(self.tools.objects.get((arguments["context"], one["kind"]), ())), "resource_version": self.version}
+            for one in arguments["counts"]
+        ]
+        return {"results": results}
+
+
+@dataclass
+class Laboratory:
+    coordinator: ScanCoordinator
+    tools: ScriptedTools
+    feed: ScriptedChanges
+    clock: Clock
+    steady: Clock
+    reports: list[KindReport] = field(default_factory=list)
+
+    def lists(self, kind: str = "pods") -> int:
+        return sum(name == kind for _, name, _ in self.tools.calls)
+
+    async def tick(self) -> None:
+        self.coordinator.tick(self.clock.now)
+        await self.coordinator.settle()
+
+    def followed(self) -> set[str]:
+        return self.coordinator._keeping.followed(CLUSTER)
+
+
+@pytest.fixture
+async def laboratory(open_manager: Callable[..., CacheManager], clock: Clock) -> Any:
+    tools = ScriptedTools({TARGET: [pod(1)], (CLUSTER, "services"): []})
+    feed = ScriptedChanges(tools)
+    feed.install()
+    manager = open_manager(register=False)
+    reader = CacheReader(manager.path, clock=clock)
+    steady = Clock()
+
+    async def contexts() -> list[str]:
+        return [CLUSTER]
+
+    coordinator = coordinator_with(
+        tools, manager, reader, contexts=contexts, kinds={name: KINDS[name] for name in ("pods", "services")}, clock=clock,
+        schedule=Schedule(static_interval=1800, dynamic_interval=300, cleanup_interval=300),
+        lost=LostKinds(steady, RetryDelays(jitter=lambda: 1.0)),
+    )  # fmt: skip
+    found = Laboratory(coordinator, tools, feed, clock, steady)
+    coordinator.on_report = found.reports.append
+    yield found
+    await coordinator.stop()
+    reader.close()
+
+
+async def eventually(holds: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not holds():
+        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s in vain for {what}"
+        await asyncio.sleep(0.01)
+
+
+def only(kind: str, answer: dict[str, Any]) -> Callable[[Watch], dict[str, Any] | None]:
+    return lambda watch: answer if watch["kind"] == kind else None
+
+
+# --- lost again and again
+
+
+def test_the_first_loss_is_listed_at_once_the_next_ones_further_and_further_apart() -> None:
+    steady = Clock()
+    lost = LostKinds(steady, RetryDelays(jitter=lambda: 1.0))
+    waits = []
+    for _ in range(8):
+        lost.add(TARGET)
+        lost.add(TARGET)  # in another namespace: the same loss
+        waits.append(lost.wait_seconds(TARGET))
+        steady.now += waits[-1]
+        assert lost.wait_seconds(TARGET) == 0
+        lost.listed(TARGET)
+        assert TARGET not in lost
+    assert waits == [0, 15, 30, 60, 120, 240, 480, 600]
+    steady.now += LASTING_SECONDS
+    lost.add(TARGET)
+    assert lost.wait_seconds(TARGET) == 0, "it could be followed for long enough"
+
+
+async def test_a_kind_that_expires_right_after_each_list_is_not_listed_without_end(laboratory: Laboratory) -> None:
+    laboratory.feed.answer = only("pods", problem("Expired", 410))
+    await laboratory.tick()
+    waits = lambda: laboratory.coordinator._lost_kinds.wait_seconds(TARGET)  # noqa: E731
+    await eventually(lambda: laboratory.lists() == 2 and waits(), "the second loss")
+    asked = len(laboratory.feed.asks)
+    for _ in range(3):
+        await laboratory.tick()
+    assert laboratory.lists() == 2
+    assert laboratory.followed() == {"services"}, "it cannot be followed from where it is"
+    assert not any("pods" in kinds for kinds in laboratory.feed.asks[asked:])
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert laboratory.lists() == 3, "what is due is listed however long it was put off"
+
+
+async def test_what_is_put_off_is_listed_when_its_time_has_come_and_followed_from_there(laboratory: Laboratory) -> None:
+    laboratory.feed.answer = only("pods", problem("Expired", 410))
+    await laboratory.tick()
+    await eventually(lambda: laboratory.coordinator._lost_kinds.wait_seconds(TARGET), "the second loss")
+    laboratory.feed.answer = lambda _: None
+    laboratory.steady.now += 15
+    await laboratory.tick()
+    assert laboratory.lists() == 3
+    assert laboratory.followed() == {"pods", "services"}
+
+
+async def test_a_refresh_request_lists_at_once_what_was_put_off(laboratory: Laboratory) -> None:
+    laboratory.feed.answer = only("pods", problem("Expired", 410))
+    await laboratory.tick()
+    await eventually(lambda: laboratory.coordinator._lost_kinds.wait_seconds(TARGET), "the second loss")
+    request_refresh(laboratory.coordinator._cache.path, cluster=CLUSTER, kind="pods", clock=laboratory.clock)
+    laboratory.coordinator.serve_requests()
+    await laboratory.coordinator.settle()
+    assert laboratory.lists() == 3
+
+
+# --- failing watches
+
+
+async def test_a_watch_that_always_fails_does_not_make_the_poll_spin(laboratory: Laboratory) -> None:
+    laboratory.feed.answer = only("pods", problem("ClusterError", 500))
+    await laboratory.tick()
+    failures = lambda: sum("pods" in kinds for kinds in laboratory.feed.asks)  # noqa: E731
+    await eventually(lambda: failures() >= 3, "three tries")
+    assert len(laboratory.feed.asks) <= 3 * failures() + 3
+    assert laboratory.lists() == 1
+    assert query(laboratory.coordinator._cache.path, "SELECT last_error FROM cache_metadata WHERE kind = 'pods'") == [
+        ("a scripted ClusterError",)
+    ]
+
+
+async def test_a_kind_whose_changes_cannot_be_read_is_listed_when_it_is_due(laboratory: Laboratory) -> None:
+    """As behind a proxy that lets no watch through."""
+    laboratory.feed.answer = only("pods", problem("ClusterError", 502))
+    await laboratory.tick()
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert laboratory.reports[-1].outcome == "failed"
+    assert laboratory.lists() == 1, "it may be for a moment only"
+    laboratory.clock.now += 16
+    await laboratory.tick()
+    assert laboratory.lists() == 2
+    assert (laboratory.reports[-1].kind, laboratory.reports[-1].outcome) == ("pods", "scanned")
+
+
+async def test_a_kind_that_is_served_no_longer_is_asked_for_rarely(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    absent = Failing(KindNotServed("no such kind", status=404), lambda _c, kind, _t: kind == "pods")  # type: ignore[arg-type]
+    laboratory.tools.before_page = absent
+    laboratory.feed.answer = only("pods", problem("KindNotServed", 404))
+    laboratory.feed.woken.set()
+    await eventually(lambda: laboratory.lists() == 2, "the LIST that tells")
+    await laboratory.coordinator.settle()
+    for _ in range(3):
+        laboratory.clock.now += 300
+        await laboratory.tick()
+    assert laboratory.lists() == 2
+    assert [report.outcome for report in laboratory.reports if report.kind == "pods"] == ["scanned", "not_served"]
+    absent.on = False
+    laboratory.feed.answer = lambda _: None
+    laboratory.clock.now += 1800
+    await laboratory.tick()
+    assert laboratory.lists() == 3
+    assert laboratory.reports[-1].outcome == "scanned"
+
+
+async def test_what_the_server_has_no_room_for_is_not_polled_but_caught_up_with(laboratory: Laboratory) -> None:
+    laboratory.feed.answer = only("pods", problem("TooMany", 0))
+    await laboratory.tick()
+    refused = lambda: any("pods" in kinds for kinds in laboratory.feed.asks)  # noqa: E731
+    await eventually(lambda: refused() and laboratory.feed.asks[-1] == ["services"], "a poll without it")
+    assert laboratory.lists() == 1
+    laboratory.feed.answer = lambda _: None
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert laboratory.feed.catch_ups >= 1
+    assert laboratory.lists() == 1
+    assert (laboratory.reports[-1].kind, laboratory.reports[-1].strategy) == ("pods", "check")
+
+
+async def test_a_cluster_that_was_set_back_is_listed_though_the_numbers_agree(laboratory: Laboratory) -> None:
+    """Etcd restored from a backup: watches from after it are silent."""
+    await laboratory.tick()
+    laboratory.feed.version = "99"
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert laboratory.lists() == 2
+    laboratory.feed.version = "101"
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert laboratory.lists() == 2
+
+
+async def test_a_conflict_that_is_told_during_a_list_does_not_begin_to_follow_beside_it(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    listing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_context: str, kind: str, _token: str) -> None:
+        if kind == "pods":
+            listing.set()
+            await go_on.wait()
+
+    laboratory.tools.before_page = hold
+    laboratory.coordinator._dispatch(CLUSTER, to_list=[KINDS["pods"]])
+    await listing.wait()
+    await laboratory.coordinator._lost(CLUSTER, [(KeptScope(KINDS["pods"], "", "1", "1", 0), "conflict")])
+    assert laboratory.followed() == {"services"}
+    go_on.set()
+    await laboratory.coordinator.settle()
+    assert laboratory.followed() == {"pods", "services"}
+
+
+# --- more than fits
+
+
+@pytest.fixture
+def scopes(laboratory: Laboratory) -> list[KeptScope]:
+    return [KeptScope(KINDS["pods"], f"team-{number}", "1", "1", 0) for number in range(1200)]
+
+
+async def test_more_scopes_than_one_call_takes_are_followed_and_counted_in_parts(
+    laboratory: Laboratory, scopes: list[KeptScope]
+) -> None:
+    feed = ChangeFeed(laboratory.tools, laboratory.coordinator._cache, timeout_seconds=7, clock=laboratory.clock)  # type: ignore[arg-type]
+    feed._write = lambda *_: None  # type: ignore[method-assign]  # none of them was listed
+    laboratory.feed.answer = lambda watch: problem("TooMany") if int(watch["namespace"][5:]) >= 300 else None
+    follower = ClusterFollower(CLUSTER, feed, FollowerEvents(_no_loss, _no_loss, lambda *_: None, lambda: None))
+    for scope in scopes:
+        follower.follow(scope)
+    task = asyncio.create_task(follower.run())
+    try:
+        await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+        assert sum(scope.held for scope in scopes) == 300
+        assert max(map(len, laboratory.feed.asks)) <= 1000, "the server takes no more"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    check = KindCheck(laboratory.tools, feed, timeout_seconds=7, clock=laboratory.clock)  # type: ignore[arg-type]
+    laboratory.tools.objects[TARGET] = []
+    assert len(await check._counts(CLUSTER, scopes)) == 1200
+    assert max(laboratory.feed.counted) <= 1000
+
+
+async def _no_loss(*_: Any) -> None:
+    return None
+
+
+# --- for a year
+
+
+async def test_hundreds_of_turns_leave_no_task_and_no_state_behind(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    tasks = len(asyncio.all_tasks())
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    turns = len(laboratory.feed.asks)
+    version = iter(range(200, 10_000))
+
+    def changed(watch: Watch) -> dict[str, Any] | None:
+        return {"cursor": str(next(version))} if watch["kind"] == "pods" else None
+
+    laboratory.feed.answer = changed
+    laboratory.feed.woken.set()
+    await eventually(lambda: len(laboratory.feed.asks) >= turns + 300, "three hundred turns")
+    laboratory.feed.answer = lambda _: None
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    assert len(asyncio.all_tasks()) <= tasks
+    assert len(follower._states) == 2
+    assert follower._delays._states == {}
+
+
+async def test_it_stops_at_once_while_a_poll_waits(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    async with asyncio.timeout(1):
+        await laboratory.coordinator.stop()
+    assert laboratory.followed() == set()
