@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from cache_fixtures import api_object
+from cache.cache_manager import CacheManager
+from cache.cache_reader import CacheReader
+from cache_fixtures import CLUSTER, api_object, scan
 from configuration.errors import ClusterError
+from kinds.list_query import ListQuery
 from kinds.registry import KINDS
 from mcp_tools.object_forms import form_of
 from scan_fixtures import ScannerProcess, query, stored_versions
 from scanner.resource_parser import open_page, parse_objects
 from scripted_api import ScriptedApi, scripted_api
+from server_fixtures import ToolClient, text_of
 
 MakeScanner = Callable[..., ScannerProcess]
 PODS = KINDS["pods"].api_path()
@@ -322,3 +326,21 @@ def test_an_answer_that_is_no_list_deletes_nothing(
     assert [row["outcome"] for row in report["kinds"]] == ["failed"], report
     assert stored_versions(scanner.database, "pods", SCRIPTED) == before
     assert query(scanner.database, "SELECT count(*) FROM deleted_objects") == [(0,)]
+
+
+def test_a_live_list_shows_the_same_rows_of_odd_objects_as_the_cache(
+    api: ScriptedApi, tmp_path: Path, manager: CacheManager, reader: CacheReader, tool_client: Callable[..., ToolClient]
+) -> None:
+    kind = KINDS["pods"]
+    cases = [*KEPT.values(), *(obj for obj, _ in PARTLY.values())]
+    odd = [named(obj, f"odd-{number:03}") for number, obj in enumerate(cases)]
+    api.items[PODS] = [*odd, *SET_ASIDE.values()]
+    tools = tool_client(api.kubeconfig(tmp_path))
+    live = tools("k8s_list_pods", limit=500)
+    page = open_page(text_of(tools.result("k8s_export_page", kind="pods")))
+    scan(manager, kind, parse_objects(page.objects, kind).staged)
+    cached = reader.list(CLUSTER, ListQuery(kind, limit=500)).rows
+    assert sorted(live["rows"], key=lambda one: str(one["name"])) == sorted(cached, key=lambda one: str(one["name"]))
+    assert len(cached) == len(odd)
+    assert f"{len(SET_ASIDE)} objects could not be read and are left out" in live["envelope"]["note"]
+    assert f"{len(PARTLY)} objects could be read in part only" in live["envelope"]["note"]

@@ -16,10 +16,10 @@ from controlplane.polling import wait_until
 from every_kind_of_object import KINDS, EveryKindOfObject, every_kind_of_object
 from kinds.kind import Kind, row
 from kinds.list_query import ListQuery
+from kinds.storable_check import StorableCheck
 from kinds_around_workloads import ALL_KINDS
 from kubectl_cells import CELLS, PLACEHOLDERS, RELATIVE
 from mcp_tools.object_forms import form_of
-from scanner.storable_check import StorableCheck
 
 NAMESPACE = "kinds-as-printed"
 

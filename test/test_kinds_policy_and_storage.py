@@ -26,10 +26,10 @@ from kinds.resourcequotas import RESOURCEQUOTAS
 from kinds.rolebindings import ROLEBINDINGS
 from kinds.roles import ROLES
 from kinds.serviceaccounts import SERVICEACCOUNTS
+from kinds.storable_check import StorableCheck
 from kinds.storageclasses import STORAGECLASSES
 from kinds.validatingwebhookconfigurations import VALIDATINGWEBHOOKCONFIGURATIONS
 from kinds_around_workloads import ALL_KINDS, KINDS_AROUND_WORKLOADS
-from scanner.storable_check import StorableCheck
 
 META = {"name": "web", "namespace": "shop", "uid": "u1", "resourceVersion": "7", "creationTimestamp": "2026-01-02T03:04:05Z"}
 FIXED_TABLES = {

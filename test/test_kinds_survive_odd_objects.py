@@ -26,11 +26,11 @@ from kinds.generic import generic_kind
 from kinds.kind import Kind, row
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
+from kinds.storable_check import StorableCheck
 from mcp_tools.k8s_tools.bulk import exported
 from mcp_tools.object_forms import form_of
 from mcp_tools.redaction import Redactor
 from scanner.resource_parser import Malformed, read_object
-from scanner.storable_check import StorableCheck
 from server_fixtures import KEY
 
 SEED = 20260314

@@ -151,7 +151,7 @@ def read(pod: dict[str, Any]) -> PodRecord:
         volumes=_volumes(spec),
         readiness_gates=names_of(spec.get("readinessGates"), "conditionType"),
         image_pull_secrets=names_of(spec.get("imagePullSecrets"), "name"),
-        images=Json(list(dict.fromkeys(container.image for container in containers))),
+        images=Json(list(dict.fromkeys(one.image for one in containers if isinstance(one.image, str)))),
         containers=containers,
     )
 

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import orjson
 
 from configuration.errors import Expired, NotFound
 from kinds.envelope import Envelope, live
-from kinds.kind import Kind, row
+from kinds.kind import row
 from kinds.list_query import ListQuery
-from kinds.record import Record, sort_key
+from kinds.record import sort_key
+from kinds.storable_check import StorableCheck
+from kinds.tolerant_read import read_tolerantly
 from mcp_tools import continue_tokens
 from mcp_tools.collector_pause import collector_paused
 from mcp_tools.continue_tokens import Position
 from mcp_tools.discovery import not_served
+from mcp_tools.json_repair import repaired
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
 from mcp_tools.list_pages import ListPage
 from mcp_tools.managed_fields import take_manager
@@ -26,23 +30,24 @@ FILTERED_PAGE = 500
 """Objects read at a time when only some of them will be rows."""
 PAGE_BYTES = 8 * 1024 * 1024
 """Of one answer of the API. Objects of a megabyte exist; 500 of them would not fit into memory."""
-_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveList:
-    """`malformed` objects could not be read and are left out; the envelope's note says so."""
+    """`malformed` objects could not be read and are left out, `partial` ones only in part; the envelope's note says so."""
 
     rows: list[dict[str, Any]]
     envelope: Envelope
     continue_token: str
     malformed: int = 0
+    partial: int = 0
 
 
 @dataclass(slots=True)
 class _Found:
     rows: list[dict[str, Any]]
     malformed: int = 0
+    partial: int = 0
     last: str = ""
     """Sort key of the last object that was looked at."""
 
@@ -70,9 +75,16 @@ async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, no
                 next_token = continue_tokens.encode(Position(page_token, "", start.shown + len(found.rows)), question)
             break
     total = _total(start, found, next_token, remaining, filtered=bool(query.filters))
-    note = f"{found.malformed} objects could not be read and are left out" if found.malformed else ""
-    envelope = live(api.context, query.kind.name, now=now, shown=len(found.rows), total=total, more=bool(next_token), note=note)
-    return LiveList(found.rows, envelope, next_token, found.malformed)
+    envelope = live(
+        api.context, query.kind.name, now=now, shown=len(found.rows), total=total, more=bool(next_token), note=_note(found)
+    )
+    return LiveList(found.rows, envelope, next_token, found.malformed, found.partial)
+
+
+def _note(found: _Found) -> str:
+    left_out = f"{found.malformed} objects could not be read and are left out" if found.malformed else ""
+    in_part = f"{found.partial} objects could be read in part only: what could not be is null or missing" if found.partial else ""
+    return "; ".join(note for note in (left_out, in_part) if note)
 
 
 async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, size: int) -> tuple[ListPage, int]:
@@ -117,41 +129,43 @@ async def _read_page(
 
 def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Redactor, found: _Found) -> int:
     """Add rows until the limit is reached; says how many items of the page were looked at."""
-    skip_to, form = after.encode(), form_of(query.kind)
+    skip_to, form, check = after.encode(), form_of(query.kind), StorableCheck(query.kind)
     with collector_paused():
         for index, raw in enumerate(items):
             if len(found.rows) >= query.limit:
                 return index
-            obj = _object(form, raw)
-            metadata = obj.get("metadata") or {}
-            key = sort_key(metadata.get("namespace"), str(metadata.get("name") or ""))
+            obj = _redacted(form, raw, redactor)  # first of all: no filter ever sees a secret
+            key = _key(obj)
             if after and key <= skip_to:
                 continue
             found.last = key.decode()
-            record = _record(query.kind, obj, redactor)
-            if record is None:
+            reading = read_tolerantly(obj, query.kind, check)
+            if reading.record is None:
                 found.malformed += 1
-            elif query.accepts(record):
-                found.rows.append(row(query.kind, record))
+            elif query.accepts(reading.record):
+                found.rows.append(row(query.kind, reading.record))
+                found.partial += bool(reading.trouble)
     return len(items)
 
 
-def _object(form: ObjectForm, raw: msgspec.Raw) -> dict[str, Any]:
-    """An item that is no object is one without a name: it costs itself, not the page."""
-    try:
-        obj = form.item(raw)
-    except (TypeError, ValueError, AttributeError):
-        return {}
-    take_manager(obj)
-    return obj
+def _redacted(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:
+    """An item as `k8s_export_page` hands it out. One that is no object is one without a name: it costs itself, not the page."""
+    for odd in (False, True):
+        try:
+            obj = form.item(repaired(bytes(memoryview(raw))) if odd else raw)
+            take_manager(obj)
+            redactor.redact_object(obj)
+            orjson.dumps(obj)
+        except (TypeError, ValueError, AttributeError, RecursionError):
+            continue
+        return obj
+    return {}
 
 
-def _record(kind: Kind, obj: dict[str, Any], redactor: Redactor) -> Record | None:
-    """Redacted first, read second: no filter ever sees a secret."""
-    try:
-        return kind.read(redactor.redact_object(obj))
-    except _UNREADABLE:
-        return None
+def _key(obj: dict[str, Any]) -> bytes:
+    metadata = obj.get("metadata")
+    told = metadata if isinstance(metadata, dict) else {}
+    return sort_key(told.get("namespace"), str(told.get("name") or ""))
 
 
 def _total(start: Position, found: _Found, next_token: str, remaining: int | None, *, filtered: bool) -> int | None:

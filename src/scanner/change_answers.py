@@ -11,10 +11,10 @@ import msgspec
 from cache.delta import ObjectChange
 from configuration.errors import K8sMcpError, ToolError
 from kinds.kind import Kind
+from kinds.storable_check import StorableCheck
 from mcp_tools import error_answers
 from mcp_tools.collector_pause import collector_paused
 from scanner.resource_parser import Malformed, read_object
-from scanner.storable_check import StorableCheck
 
 TOO_MANY = "TooMany"
 """Type of the error for a watch that the server has no room for."""

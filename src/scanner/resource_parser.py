@@ -10,20 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any
 
 import msgspec
 
 from cache.staging import Staged
 from configuration.errors import ToolError
 from kinds.kind import Kind
-from kinds.record import Record
+from kinds.storable_check import StorableCheck
+from kinds.tolerant_read import read_tolerantly, reason_of
 from mcp_tools.collector_pause import collector_paused
-from scanner.partial_read import read_parts
-from scanner.storable_check import StorableCheck
 
-_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError)
-"""What Kind.read raises on an object that it cannot read, and what decoding one raises."""
+_NOT_JSON = (ValueError, RecursionError, msgspec.MsgspecError)
+"""What decoding raises."""
 
 
 class _Page(msgspec.Struct, gc=False):
@@ -111,29 +109,15 @@ def parse_objects(
 
 def read_object(raw: msgspec.Raw, kind: Kind, check: StorableCheck, manager: str | None = None) -> Staged | Malformed:
     """One object, or why it cannot be read as it is, with what can be kept of it. `check` is that of the kind."""
-    obj: object = None
     try:
-        obj = msgspec.json.decode(raw)
-        if not isinstance(obj, dict):
-            raise TypeError(f"not a JSON object but a {type(obj).__name__}")
-        return Staged(_storable(obj, kind, check), bytes(raw), manager)
-    except _UNREADABLE as error:
-        name, uid, reason = _name_of(obj), _uid_of(obj), _reason(error)
-    if isinstance(obj, dict) and (part := read_parts(obj, lambda whole: _storable(whole, kind, check), _UNREADABLE)):
-        reason = f"kept without {part.places}: {reason}"
-        return Malformed(name, reason, uid, Staged(part.record, bytes(raw), manager))
-    return Malformed(name, reason, uid)
-
-
-class _Unstorable(ValueError):
-    """A record that its table cannot hold."""
-
-
-def _storable(obj: dict[str, Any], kind: Kind, check: StorableCheck) -> Record:
-    record = kind.read(obj)
-    if complaint := check.complaint(record):
-        raise _Unstorable(complaint)
-    return record
+        obj: object = msgspec.json.decode(raw)
+    except _NOT_JSON as error:
+        return Malformed("", reason_of(error))
+    reading = read_tolerantly(obj, kind, check)
+    staged = None if reading.record is None else Staged(reading.record, bytes(raw), manager)
+    if staged is not None and not reading.trouble:
+        return staged
+    return Malformed(_name_of(obj), reading.trouble, _uid_of(obj), staged)
 
 
 def _name_of(obj: object) -> str:
@@ -149,14 +133,6 @@ def _uid_of(obj: object) -> str:
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     uid = metadata.get("uid") if isinstance(metadata, dict) else None
     return uid if isinstance(uid, str) else ""
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"field {error.args[0]!r} is missing" if error.args else "a field is missing"
-    if isinstance(error, _Unstorable):
-        return str(error)
-    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 _decoder = msgspec.json.Decoder(_Page)
