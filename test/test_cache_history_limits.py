@@ -134,6 +134,18 @@ def test_other_redaction_rules_take_the_text_out_of_the_history_of_that_kind(lea
     assert [container["restarts"] for container in last["containers"]] == [1, 0]
 
 
+def test_words_that_older_rules_let_into_the_search_index_leave_the_file(manager: CacheManager) -> None:
+    def indexed() -> bool:
+        return any(b"zebra4711" in bytes(block) for (block,) in query(manager.path, "SELECT block FROM search_text_data"))
+
+    leaked = [api_object("pods", f"web-{n}", labels={"note": "zebra4711"}) for n in range(3)]
+    scan(manager, "pods", staged("pods", *leaked), redaction="1/a")
+    assert indexed()
+    redacted = [api_object("pods", f"web-{n}", labels={"note": "marked"}) for n in range(3)]
+    scan(manager, "pods", staged("pods", *redacted), redaction="2/a")
+    assert not indexed()
+
+
 def test_history_that_was_scrubbed_is_not_scrubbed_again(leaky: CacheManager) -> None:
     scan(leaky, "pods", staged("pods", *clean()), redaction="2/a")
     moved = api_object("pods", "web-0", version=5, annotations={"token": "‹redacted:aaaa›"}, node="node-4")

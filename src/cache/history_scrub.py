@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.tables import CacheMetadata, Change, DeletedObject, HistoryRules
+from cache.text_search import forget_removed_words
 from kinds.kind import Column, Kind
 
 logger = logging.getLogger(__name__)
@@ -41,19 +42,22 @@ def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Ki
     with read() as connection:
         outdated = _outdated(connection)
     scrubbed = 0
-    for cluster, name, rules in outdated:
+    for cluster, name, rules, _ in outdated:
         for scrub in (_scrub_changes, _scrub_deleted):
             scrubbed += _in_batches(write, scrub, (cluster, name, kinds.get(name)))
         with write() as connection:
             statement = insert(HistoryRules).values(cluster=cluster, kind=name, rules=rules)
             connection.execute(statement.on_conflict_do_update(index_elements=["cluster", "kind"], set_={"rules": rules}))
+    if any(known for _, _, _, known in outdated):
+        with write() as connection:
+            forget_removed_words(connection)
     if scrubbed:
         logger.warning("%d entries of the history were stored under other redaction rules; their text was removed", scrubbed)
     return scrubbed
 
 
-def _outdated(connection: Connection) -> list[tuple[str, str, str]]:
-    """(cluster, kind, rules of its rows now)."""
+def _outdated(connection: Connection) -> list[tuple[str, str, str, bool]]:
+    """(cluster, kind, rules of its rows now, whether it had others before)."""
     stored = {(cluster, kind): rules for cluster, kind, rules in connection.execute(select(*HistoryRules.__table__.columns))}
     columns = (CacheMetadata.cluster, CacheMetadata.kind)
     listed = select(*columns, func.group_concat(CacheMetadata.redaction.distinct())).group_by(*columns)
@@ -61,7 +65,7 @@ def _outdated(connection: Connection) -> list[tuple[str, str, str]]:
     for cluster, kind, redactions in connection.execute(listed.where(CacheMetadata.last_full_at.is_not(None))):
         rules = {rules_of(redaction) for redaction in redactions.split(",")}
         if len(rules) == 1 and rules != {stored.get((cluster, kind))}:
-            found.append((cluster, kind, rules.pop()))
+            found.append((cluster, kind, rules.pop(), (cluster, kind) in stored))
     return found
 
 

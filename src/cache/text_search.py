@@ -15,6 +15,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from sqlalchemy import Connection
+
 from kinds.kind import Kind
 from kinds.search_columns import SEARCHED, SEARCHED_MAPS, SEARCHED_PROSE, search_columns
 
@@ -83,6 +85,11 @@ def drop_search(connection: sqlite3.Connection) -> None:
     connection.execute(f"DROP VIEW IF EXISTS {_FEED}")
     for table in (OBJECTS, INDEX, "object_kinds"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def forget_removed_words(connection: Connection) -> None:
+    """Merge the index: until then the words of rows that were written again stay in the file, though nothing finds them."""
+    connection.exec_driver_sql(f"INSERT INTO {INDEX} ({INDEX}) VALUES ('optimize')")
 
 
 def follow(connection: sqlite3.Connection, kind: Kind) -> None:
