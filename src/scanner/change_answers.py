@@ -72,6 +72,7 @@ class Count(msgspec.Struct, gc=False):
     kind: str
     namespace: str = ""
     count: int | None = None
+    resource_version: str = ""
     error: AnswerError | None = None
 
 

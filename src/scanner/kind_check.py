@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from configuration.errors import K8sMcpError, ToolError
 from mcp_tools.tool_loader import ToolLoader
 from scanner.change_answers import Count, CountsAnswer, decoded
-from scanner.change_feed import ANSWER_SECONDS, ChangeFeed, Strategy, Taken
+from scanner.change_feed import ANSWER_SECONDS, MOST_WATCHES, ChangeFeed, Strategy, Taken
 from scanner.kept_scope import KeptScope, ScopeKey
 
 COUNT_OBJECTS = "k8s_count_objects"
@@ -23,7 +23,7 @@ MOST_ROUNDS = 1000
 
 @dataclass(slots=True)
 class Verification:
-    """What became of one scope. Fine without `error` and `lost`; `lost` in Taken's words, or `count`.
+    """What became of one scope. Fine without `error` and `lost`; `lost` in Taken's words, `count` or `went back`.
 
     `checked_at`: the rows equal the cluster as of then (epoch seconds).
     """
@@ -99,10 +99,13 @@ class KindCheck:
         for check in checks:
             check.begin_window()
         asked_at = self._clock()
+        cursors = [check.state.cursor for check in checks]
         counts = await self._counts(cluster, [check.state for check in checks])
         counted: list[tuple[Verification, int]] = []
-        for check, told in zip(checks, counts, strict=True):
-            if told.count is not None:
+        for check, cursor, told in zip(checks, cursors, counts, strict=True):
+            if _went_back(told.resource_version, cursor):
+                check.lost = "went back"
+            elif told.count is not None:
                 counted.append((check, told.count))
             else:
                 check.error = told.error.exception(COUNT_OBJECTS) if told.error else ToolError(f"{COUNT_OBJECTS} counted nothing")
@@ -153,8 +156,20 @@ class KindCheck:
         return more
 
     async def _counts(self, cluster: str, states: Sequence[KeptScope]) -> list[Count]:
-        counts = [{"kind": state.kind.name, "namespace": state.scope} for state in states]
-        arguments = {"context": cluster, "counts": counts}
-        result = await self._loader.call(COUNT_OBJECTS, arguments, timeout_seconds=self._answer_seconds)
-        by_key = {(one.kind, one.namespace): one for one in decoded(result.text, CountsAnswer, COUNT_OBJECTS).results}
-        return [by_key.get(state.key) or Count(*state.key) for state in states]
+        found: dict[ScopeKey, Count] = {}
+        for first in range(0, len(states), MOST_WATCHES):
+            part = states[first : first + MOST_WATCHES]
+            counts = [{"kind": state.kind.name, "namespace": state.scope} for state in part]
+            arguments = {"context": cluster, "counts": counts}
+            result = await self._loader.call(COUNT_OBJECTS, arguments, timeout_seconds=self._answer_seconds)
+            found |= {(one.kind, one.namespace): one for one in decoded(result.text, CountsAnswer, COUNT_OBJECTS).results}
+        return [found.get(state.key) or Count(*state.key) for state in states]
+
+
+def _went_back(version: str, cursor: str) -> bool:
+    """Whether the API server is before a place that it gave earlier, as after a restore of etcd from a backup.
+
+    A LIST without resourceVersion is never older than what the same server told before, so that here, and only here, the
+    order of versions says something: changes after `cursor` would be nothing for a long time, however much is different.
+    """
+    return version.isdecimal() and cursor.isdecimal() and int(version) < int(cursor)
