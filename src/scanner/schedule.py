@@ -67,7 +67,7 @@ class Schedule:
         return not 0 <= now - (whole.last_error_at or 0) < NOT_PERMITTED_SECONDS
 
     def _is_unfounded(self, row: Freshness, now: float) -> bool:
-        """Never listed as a whole, too long ago, before the clock was set back, or not served: nothing for changes to build on."""
+        """Never listed as a whole, too long ago, before the clock was set back, or not served: changes have no foundation."""
         never = row.last_full_at is None or row.last_checked_at is None or not row.resource_version or row.last_error == ""
         return never or row.is_ahead(now) or not 0 <= now - (row.last_full_at or 0) + 5 < self.full_list_interval + 5
 
