@@ -7,7 +7,7 @@ from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import Json, column
+from kinds.record import column
 from kinds.workload_health import WorkloadRecord, observed, pod_template
 
 
@@ -22,7 +22,6 @@ class DaemonSetRecord(WorkloadRecord):
     updated: int = column("status.updatedNumberScheduled (UP-TO-DATE)")
     available: int = column("status.numberAvailable (AVAILABLE)")
     misscheduled: int = column("status.numberMisscheduled: pods on nodes that should have none")
-    node_selector: Json | None = column("nodeSelector of the template, a JSON map")
     update_strategy: str | None = column("RollingUpdate or OnDelete")
 
 
@@ -41,7 +40,6 @@ def read(daemonset: dict[str, Any]) -> DaemonSetRecord:
         updated=updated,
         available=available,
         misscheduled=status.get("numberMisscheduled", 0),
-        node_selector=((spec.get("template") or {}).get("spec") or {}).get("nodeSelector"),
         update_strategy=strategy,
         **pod_template(spec),
     )

@@ -27,6 +27,8 @@ class DeploymentRecord(WorkloadRecord):
     observed_generation: int | None = column("status.observedGeneration; lower than generation: not seen yet", tracked=False)
     paused: bool = column("spec.paused")
     strategy: str | None = column("RollingUpdate or Recreate")
+    max_surge: str | None = column("spec.strategy.rollingUpdate.maxSurge, a number or a percentage")
+    max_unavailable: str | None = column("spec.strategy.rollingUpdate.maxUnavailable, a number or a percentage")
     progress: str | None = column("reason of the Progressing condition, e.g. ProgressDeadlineExceeded", index=True)
     revision: str | None = column("annotation deployment.kubernetes.io/revision")
     conditions: Json = column("condition type -> status, a JSON map")
@@ -36,6 +38,7 @@ def read(deployment: dict[str, Any]) -> DeploymentRecord:
     """Redacted API object -> DeploymentRecord."""
     shared = common(deployment)
     spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
     wanted = spec.get("replicas", 1)
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     return DeploymentRecord(
@@ -51,11 +54,17 @@ def read(deployment: dict[str, Any]) -> DeploymentRecord:
         observed_generation=status.get("observedGeneration"),
         paused=is_on(spec.get("paused")),
         strategy=(spec.get("strategy") or {}).get("type"),
+        max_surge=_text(rolling.get("maxSurge")),
+        max_unavailable=_text(rolling.get("maxUnavailable")),
         progress=condition_reason(deployment, "Progressing"),
         revision=shared["annotations"].get("deployment.kubernetes.io/revision"),
         conditions=Json(conditions(deployment)),
         **pod_template(spec),
     )
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else str(value)
 
 
 DEPLOYMENTS = Kind(

@@ -26,6 +26,9 @@ class JobRecord(WorkloadRecord):
     succeeded: int = column("status.succeeded: pods that finished with success")
     failed: int = column("status.failed: pods that failed")
     backoff_limit: int | None = column("spec.backoffLimit")
+    completion_mode: str | None = column("NonIndexed or Indexed")
+    active_deadline_seconds: int | None = column("spec.activeDeadlineSeconds; null: no limit")
+    ttl_seconds_after_finished: int | None = column("when it is deleted after its end; null: never")
     suspended: bool = column("spec.suspend")
     started_at: Time | None = column("status.startTime")
     completed_at: Time | None = column("status.completionTime")
@@ -52,6 +55,9 @@ def read(job: dict[str, Any]) -> JobRecord:
         succeeded=status.get("succeeded", 0),
         failed=status.get("failed", 0),
         backoff_limit=spec.get("backoffLimit"),
+        completion_mode=spec.get("completionMode"),
+        active_deadline_seconds=spec.get("activeDeadlineSeconds"),
+        ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
         suspended=is_on(spec.get("suspend")),
         started_at=started,
         completed_at=completed,

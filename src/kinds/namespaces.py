@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
-from kinds.metadata import common
+from kinds.metadata import common, conditions
 from kinds.record import Json, Record, column
 
 
@@ -16,6 +16,7 @@ class NamespaceRecord(Record):
 
     status: str | None = column("status.phase: Active or Terminating", index=True)
     finalizers: Json | None = column("spec.finalizers, a JSON list; what a Terminating namespace waits for")
+    conditions: Json = column("condition type -> status, a JSON map: why deletion does not end")
 
 
 def read(namespace: dict[str, Any]) -> NamespaceRecord:
@@ -24,6 +25,7 @@ def read(namespace: dict[str, Any]) -> NamespaceRecord:
         **common(namespace),
         status=(namespace.get("status") or {}).get("phase"),
         finalizers=(namespace.get("spec") or {}).get("finalizers"),
+        conditions=Json(conditions(namespace)),
     )
 
 

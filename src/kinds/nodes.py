@@ -39,11 +39,14 @@ class NodeRecord(Record):
     hostname: str | None = column("Hostname address")
     provider_id: str | None = column("spec.providerID")
     pod_cidr: str | None = column("spec.podCIDR")
+    addresses: Json | None = column("status.addresses, a JSON list of {type, address}", tracked=False)
     cpu_capacity_millicores: int | None = column("capacity.cpu in thousandths of a core", tracked=False)
     cpu_allocatable_millicores: int | None = column("allocatable.cpu in thousandths of a core", tracked=False)
     memory_capacity_bytes: int | None = column("capacity.memory in bytes", tracked=False)
     memory_allocatable_bytes: int | None = column("allocatable.memory in bytes", tracked=False)
+    ephemeral_capacity_bytes: int | None = column("capacity.ephemeral-storage in bytes", tracked=False)
     ephemeral_allocatable_bytes: int | None = column("allocatable.ephemeral-storage in bytes", tracked=False)
+    pods_capacity: int | None = column("capacity.pods", tracked=False)
     pods_allocatable: int | None = column("allocatable.pods", tracked=False)
     capacity: Json | None = column("status.capacity as written, a JSON map; includes extended resources")
     allocatable: Json | None = column("status.allocatable as written, a JSON map")
@@ -77,11 +80,14 @@ def read(node: dict[str, Any]) -> NodeRecord:
         hostname=_address(addresses, "Hostname"),
         provider_id=spec.get("providerID"),
         pod_cidr=spec.get("podCIDR"),
+        addresses=status.get("addresses"),
         cpu_capacity_millicores=millicores(capacity.get("cpu")),
         cpu_allocatable_millicores=millicores(allocatable.get("cpu")),
         memory_capacity_bytes=whole(capacity.get("memory")),
         memory_allocatable_bytes=whole(allocatable.get("memory")),
+        ephemeral_capacity_bytes=whole(capacity.get("ephemeral-storage")),
         ephemeral_allocatable_bytes=whole(allocatable.get("ephemeral-storage")),
+        pods_capacity=whole(capacity.get("pods")),
         pods_allocatable=whole(allocatable.get("pods")),
         capacity=status.get("capacity"),
         allocatable=status.get("allocatable"),

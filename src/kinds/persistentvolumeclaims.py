@@ -33,6 +33,7 @@ class PersistentVolumeClaimRecord(Record):
     volume_attributes_class: str | None = column("spec.volumeAttributesClassName")
     volume_mode: str | None = column("Filesystem or Block")
     selector: str | None = column("label selector for volumes; null when there is none")
+    selector_map: Json | None = column("spec.selector, a JSON object; null when there is none", tracked=False)
     data_source: str | None = column("what it was filled from, as Kind/name: a snapshot or another claim")
     conditions: Json = column("condition type -> status, a JSON map, e.g. FileSystemResizePending")
 
@@ -60,6 +61,7 @@ def read(claim: dict[str, Any]) -> PersistentVolumeClaimRecord:
         volume_attributes_class=spec.get("volumeAttributesClassName"),
         volume_mode=spec.get("volumeMode"),
         selector=selector_text(spec.get("selector")),
+        selector_map=spec.get("selector"),
         data_source=_data_source(spec),
         conditions=Json(conditions(claim)),
     )

@@ -10,10 +10,13 @@ from kinds.booleans import stated
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
 from kinds.named_lists import names_of
+from kinds.pod_spec import env_sources, requested, volumes_of
 from kinds.pod_status import pod_status
 from kinds.quantity import millicores, whole
 from kinds.record import Json, Record, SideRecord, Time, column
 from kinds.times import to_time
+
+_PROBES = ("liveness", "readiness", "startup")
 
 Role = Literal["main", "init", "sidecar", "ephemeral"]
 
@@ -62,6 +65,16 @@ class ContainerRecord(SideRecord):
     read_only_root: bool | None = column("securityContext.readOnlyRootFilesystem; null when not set")
     added_capabilities: Json | None = column("securityContext.capabilities.add, a JSON list")
     dropped_capabilities: Json | None = column("securityContext.capabilities.drop, a JSON list")
+    run_as_group: int | None = column("securityContext.runAsGroup; null when not set")
+    seccomp_profile: str | None = column("securityContext.seccompProfile.type; null when not set (the pod's applies)")
+    apparmor_profile: str | None = column("securityContext.appArmorProfile.type; null when not set (the pod's applies)")
+    selinux: Json | None = column("securityContext.seLinuxOptions, a JSON map")
+    proc_mount: str | None = column("securityContext.procMount; null when not set, which means Default")
+    requests: Json | None = column("requests of every resource as written, a JSON map: also GPUs and huge pages", tracked=False)
+    limits: Json | None = column("limits of every resource as written, a JSON map", tracked=False)
+    probes: Json | None = column("its probes as written, a JSON map {liveness, readiness, startup}; null without any")
+    mounts: Json | None = column("volumeMounts, a JSON list of {name, mountPath, readOnly, subPath, …}")
+    env_sources: Json | None = column("what its environment is taken from, a JSON list of Secret/name and ConfigMap/name")
     ports: Json | None = column("ports, a JSON list of {name, containerPort, protocol, hostPort}")
     env_names: Json | None = column("names of its environment variables, a JSON list; never values")
 
@@ -94,6 +107,28 @@ class PodRecord(Record):
     host_pid: bool | None = column("spec.hostPID; null when not set, which means no")
     host_ipc: bool | None = column("spec.hostIPC; null when not set, which means no")
     run_as_non_root: bool | None = column("spec.securityContext.runAsNonRoot; null when not set")
+    run_as_user: int | None = column("spec.securityContext.runAsUser; null when not set")
+    run_as_group: int | None = column("spec.securityContext.runAsGroup; null when not set")
+    fs_group: int | None = column("spec.securityContext.fsGroup; null when not set")
+    seccomp_profile: str | None = column("spec.securityContext.seccompProfile.type; null when not set")
+    apparmor_profile: str | None = column("spec.securityContext.appArmorProfile.type; null when not set")
+    selinux: Json | None = column("spec.securityContext.seLinuxOptions, a JSON map")
+    sysctls: Json | None = column("spec.securityContext.sysctls, a JSON list of {name, value}")
+    share_process_namespace: bool | None = column("spec.shareProcessNamespace; null when not set, which means no")
+    host_users: bool | None = column("spec.hostUsers: false has user ids of its own; null when not set, which means true")
+    cpu_request_millicores: int | None = column(
+        "CPU that the scheduler reserves for it: main containers and sidecars, or an init container if that is more, and "
+        "overhead, in thousandths of a core; null when nothing is asked for",
+        tracked=False,
+    )
+    memory_request_bytes: int | None = column("memory that the scheduler reserves for it, likewise, in bytes", tracked=False)
+    ephemeral_request_bytes: int | None = column("ephemeral storage that the scheduler reserves, in bytes", tracked=False)
+    overhead: Json | None = column("spec.overhead: what its runtime class adds, a JSON map of quantities as written")
+    priority: int | None = column("spec.priority", tracked=False)
+    runtime_class: str | None = column("spec.runtimeClassName")
+    affinity: Json | None = column("spec.affinity, a JSON object")
+    topology_spread: Json | None = column("spec.topologySpreadConstraints, a JSON list")
+    termination_grace_seconds: int | None = column("spec.terminationGracePeriodSeconds")
     automount_token: bool | None = column("spec.automountServiceAccountToken; null when not set")
     reason: str | None = column("status.reason, e.g. Evicted")
     message: str | None = column("status.message, or why it is not scheduled")
@@ -112,6 +147,7 @@ def read(pod: dict[str, Any]) -> PodRecord:
     """Redacted API object -> PodRecord."""
     shared = common(pod)
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    security = spec.get("securityContext") or {}
     printed = pod_status(pod)
     states = conditions(pod)
     containers = tuple(_containers(shared, spec, status))
@@ -140,7 +176,25 @@ def read(pod: dict[str, Any]) -> PodRecord:
         host_network=stated(spec.get("hostNetwork")),
         host_pid=stated(spec.get("hostPID")),
         host_ipc=stated(spec.get("hostIPC")),
-        run_as_non_root=(spec.get("securityContext") or {}).get("runAsNonRoot"),
+        run_as_non_root=security.get("runAsNonRoot"),
+        run_as_user=security.get("runAsUser"),
+        run_as_group=security.get("runAsGroup"),
+        fs_group=security.get("fsGroup"),
+        seccomp_profile=(security.get("seccompProfile") or {}).get("type"),
+        apparmor_profile=(security.get("appArmorProfile") or {}).get("type"),
+        selinux=security.get("seLinuxOptions"),
+        sysctls=security.get("sysctls"),
+        share_process_namespace=spec.get("shareProcessNamespace"),
+        host_users=spec.get("hostUsers"),
+        cpu_request_millicores=requested(spec, "cpu"),
+        memory_request_bytes=requested(spec, "memory"),
+        ephemeral_request_bytes=requested(spec, "ephemeral-storage"),
+        overhead=spec.get("overhead"),
+        priority=spec.get("priority"),
+        runtime_class=spec.get("runtimeClassName"),
+        affinity=spec.get("affinity"),
+        topology_spread=spec.get("topologySpreadConstraints"),
+        termination_grace_seconds=spec.get("terminationGracePeriodSeconds"),
         automount_token=spec.get("automountServiceAccountToken"),
         reason=status.get("reason"),
         message=status.get("message") or _scheduling_message(status),
@@ -148,7 +202,7 @@ def read(pod: dict[str, Any]) -> PodRecord:
         conditions=Json(states),
         node_selector=spec.get("nodeSelector"),
         tolerations=spec.get("tolerations"),
-        volumes=_volumes(spec),
+        volumes=volumes_of(spec),
         readiness_gates=names_of(spec.get("readinessGates"), "conditionType"),
         image_pull_secrets=names_of(spec.get("imagePullSecrets"), "name"),
         images=Json(list(dict.fromkeys(one.image for one in containers if isinstance(one.image, str)))),
@@ -161,20 +215,6 @@ def _scheduling_message(status: dict[str, Any]) -> str | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return str(condition.get("message") or "") or None
     return None
-
-
-def _volumes(spec: dict[str, Any]) -> Json | None:
-    volumes = spec.get("volumes")
-    return None if volumes is None else Json([_volume(volume) for volume in volumes])
-
-
-def _volume(volume: dict[str, Any]) -> dict[str, Any]:
-    """-> {name, type, source}; source is the name of the claim, config map, secret or host path, when it has one."""
-    type_ = next((key for key in volume if key != "name"), None)
-    detail = volume.get(type_) if type_ else None
-    detail = detail if isinstance(detail, dict) else {}
-    source = next((detail[key] for key in ("claimName", "secretName", "name", "path", "driver") if key in detail), None)
-    return {"name": volume.get("name"), "type": type_, "source": source}
 
 
 def _containers(shared: Mapping[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Iterator[ContainerRecord]:
@@ -237,9 +277,24 @@ def _container(shared: Mapping[str, Any], role: Any, spec: dict[str, Any], statu
         read_only_root=security.get("readOnlyRootFilesystem"),
         added_capabilities=capabilities.get("add"),
         dropped_capabilities=capabilities.get("drop"),
+        run_as_group=security.get("runAsGroup"),
+        seccomp_profile=(security.get("seccompProfile") or {}).get("type"),
+        apparmor_profile=(security.get("appArmorProfile") or {}).get("type"),
+        selinux=security.get("seLinuxOptions"),
+        proc_mount=security.get("procMount"),
+        requests=resources.get("requests"),
+        limits=resources.get("limits"),
+        probes=_probes(spec),
+        mounts=spec.get("volumeMounts"),
+        env_sources=env_sources(spec),
         ports=spec.get("ports"),
         env_names=names_of(spec.get("env"), "name"),
     )
+
+
+def _probes(container: dict[str, Any]) -> Json | None:
+    found = {name: container[f"{name}Probe"] for name in _PROBES if container.get(f"{name}Probe") is not None}
+    return Json(found) if found else None
 
 
 def _state(states: dict[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
@@ -262,6 +317,6 @@ PODS = Kind(
     list_columns=("namespace", "name", "ready", "status", "restarts", "created_at", "pod_ip", "node"),
     filters={"status": "status", "node": "node", "healthy": "healthy", "phase": "phase"},
     side_tables=(SideTable("containers", "containers", ContainerRecord),),
-    revision=2,
+    revision=3,
     aliases=("pod", "po"),
 )

@@ -26,6 +26,12 @@ class ServiceRecord(Record):
     port_list: Json | None = column("spec.ports, a JSON list of {name, port, targetPort, protocol, nodePort}")
     selector: str | None = column("pods it selects, as key=value pairs; null when it has no selector")
     selector_map: Json | None = column("spec.selector, a JSON map; null when it has none", tracked=False)
+    ip_families: Json | None = column("spec.ipFamilies, a JSON list of IPv4 and IPv6")
+    ip_family_policy: str | None = column("SingleStack, PreferDualStack or RequireDualStack")
+    internal_traffic_policy: str | None = column("Cluster or Local, for traffic from inside")
+    load_balancer_class: str | None = column("spec.loadBalancerClass")
+    load_balancer_source_ranges: Json | None = column("who may come in at the load balancer, a JSON list; null: anybody")
+    publish_not_ready: bool | None = column("spec.publishNotReadyAddresses; null when not set, which means no")
     session_affinity: str | None = column("None or ClientIP")
     external_traffic_policy: str | None = column("Cluster or Local; null unless reachable from outside")
     headless: bool = column("clusterIP is None")
@@ -47,6 +53,12 @@ def read(service: dict[str, Any]) -> ServiceRecord:
         port_list=spec.get("ports"),
         selector=None if selector is None else ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
         selector_map=selector,
+        ip_families=spec.get("ipFamilies"),
+        ip_family_policy=spec.get("ipFamilyPolicy"),
+        internal_traffic_policy=spec.get("internalTrafficPolicy"),
+        load_balancer_class=spec.get("loadBalancerClass"),
+        load_balancer_source_ranges=spec.get("loadBalancerSourceRanges"),
+        publish_not_ready=spec.get("publishNotReadyAddresses"),
         session_affinity=spec.get("sessionAffinity"),
         external_traffic_policy=spec.get("externalTrafficPolicy"),
         headless=spec.get("clusterIP") == "None",

@@ -7,6 +7,7 @@ from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
+from kinds.quantity import whole
 from kinds.record import Json, column
 from kinds.workload_health import WorkloadRecord, observed, pod_template
 
@@ -27,6 +28,9 @@ class StatefulSetRecord(WorkloadRecord):
     pod_management: str | None = column("OrderedReady or Parallel")
     current_revision: str | None = column("status.currentRevision")
     update_revision: str | None = column("status.updateRevision")
+    claim_requests: Json | None = column(
+        "storage that each replica claims, a JSON list of {name, storage, storage_bytes, storage_class}; null for none"
+    )
     claim_templates: Json | None = column("names of spec.volumeClaimTemplates, a JSON list")
 
 
@@ -49,6 +53,7 @@ def read(statefulset: dict[str, Any]) -> StatefulSetRecord:
         pod_management=spec.get("podManagementPolicy"),
         current_revision=status.get("currentRevision"),
         update_revision=status.get("updateRevision"),
+        claim_requests=_claim_requests(spec),
         claim_templates=_claims(spec),
         **pod_template(spec),
     )
@@ -66,6 +71,18 @@ def _rolled_out(spec: dict[str, Any], status: dict[str, Any], wanted: int) -> bo
 def _claims(spec: dict[str, Any]) -> Json | None:
     templates = spec.get("volumeClaimTemplates")
     return None if templates is None else Json([(t.get("metadata") or {}).get("name") for t in templates])
+
+
+def _claim_requests(spec: dict[str, Any]) -> Json | None:
+    templates = spec.get("volumeClaimTemplates")
+    return None if templates is None else Json([_claim_request(template) for template in templates])
+
+
+def _claim_request(template: dict[str, Any]) -> dict[str, Any]:
+    claim = template.get("spec") or {}
+    storage = ((claim.get("resources") or {}).get("requests") or {}).get("storage")
+    name, class_ = (template.get("metadata") or {}).get("name"), claim.get("storageClassName")
+    return {"name": name, "storage": storage, "storage_bytes": whole(storage), "storage_class": class_}
 
 
 STATEFULSETS = Kind(
