@@ -32,7 +32,8 @@ class MeasuredScanner:
 
     async def scan(self, *, full: bool) -> tuple[Any, Cost]:
         """One round over all kinds of all contexts, and what it cost."""
-        return await self.costing(lambda: self.parts.coordinator.scan_once(self.parts.contexts, list(self._kinds()), full=full))
+        coordinator, kinds = self.parts.coordinator, list(self._kinds())
+        return await self.costing(lambda: coordinator.scan_once(self.parts.contexts, kinds, full=full, skip_absent=not full))
 
     async def costing(self, work: Callable[[], Any]) -> tuple[Any, Cost]:
         """Do something, and say what it cost."""
