@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kinds.quantity import millicores, whole
@@ -64,26 +64,31 @@ def security_by_container(spec: dict[str, Any]) -> Json | None:
 
 
 def requested(spec: dict[str, Any], resource: str) -> int | None:
-    """What the scheduler reserves for one pod, in millicores for `cpu` and bytes otherwise; None when no container asks.
+    """What the scheduler reserves for one pod of this spec, in millicores for `cpu` and bytes otherwise."""
+    unit = millicores if resource == "cpu" else whole
+    amounts = [
+        (role, unit(((container.get("resources") or {}).get("requests") or {}).get(resource)))
+        for role, container in containers_of(spec)
+    ]
+    return reserved(amounts, unit((spec.get("overhead") or {}).get(resource)))
+
+
+def reserved(amounts: Sequence[tuple[str, int | None]], overhead: int | None) -> int | None:
+    """The same from (role, amount) of its containers; None when none of them asks for anything.
 
     Main containers and sidecars at once, or one init container beside the sidecars before it, whichever is more; plus
     overhead. Source: k8s.io/component-helpers resource/helpers.go, PodRequests.
     """
-    amounts = [(role, _amount(container, "requests", resource)) for role, container in containers_of(spec)]
-    if all(amount is None for role, amount in amounts if role != "ephemeral"):
-        return None
-    running = sum(amount or 0 for role, amount in amounts if role == "main")
-    sidecars = most = 0
+    running = sidecars = most = 0
+    asked = False
     for role, amount in amounts:
-        if role == "sidecar":
-            sidecars += amount or 0
-        most = max(most, sidecars + (amount or 0) if role == "init" else sidecars)
-    return max(running + sidecars, most) + (_unit(resource)((spec.get("overhead") or {}).get(resource)) or 0)
-
-
-def _amount(container: dict[str, Any], side: str, resource: str) -> int | None:
-    return _unit(resource)(((container.get("resources") or {}).get(side) or {}).get(resource))
-
-
-def _unit(resource: str) -> Callable[[Any], int | None]:
-    return millicores if resource == "cpu" else whole
+        if amount is None or role == "ephemeral":
+            continue
+        asked = True
+        if role == "main":
+            running += amount
+        elif role == "sidecar":
+            sidecars += amount
+        else:
+            most = max(most, sidecars + amount)
+    return max(running + sidecars, most) + (overhead or 0) if asked else None

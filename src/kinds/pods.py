@@ -10,7 +10,7 @@ from kinds.booleans import stated
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
 from kinds.named_lists import names_of
-from kinds.pod_spec import env_sources, requested, volumes_of
+from kinds.pod_spec import env_sources, reserved, volumes_of
 from kinds.pod_status import pod_status
 from kinds.quantity import millicores, whole
 from kinds.record import Json, Record, SideRecord, Time, column
@@ -148,6 +148,7 @@ def read(pod: dict[str, Any]) -> PodRecord:
     shared = common(pod)
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     security = spec.get("securityContext") or {}
+    overhead = spec.get("overhead") or {}
     printed = pod_status(pod)
     states = conditions(pod)
     containers = tuple(_containers(shared, spec, status))
@@ -186,9 +187,15 @@ def read(pod: dict[str, Any]) -> PodRecord:
         sysctls=security.get("sysctls"),
         share_process_namespace=spec.get("shareProcessNamespace"),
         host_users=spec.get("hostUsers"),
-        cpu_request_millicores=requested(spec, "cpu"),
-        memory_request_bytes=requested(spec, "memory"),
-        ephemeral_request_bytes=requested(spec, "ephemeral-storage"),
+        cpu_request_millicores=reserved(
+            [(one.role, one.cpu_request_millicores) for one in containers], millicores(overhead.get("cpu"))
+        ),
+        memory_request_bytes=reserved(
+            [(one.role, one.memory_request_bytes) for one in containers], whole(overhead.get("memory"))
+        ),
+        ephemeral_request_bytes=reserved(
+            [(one.role, one.ephemeral_request_bytes) for one in containers], whole(overhead.get("ephemeral-storage"))
+        ),
         overhead=spec.get("overhead"),
         priority=spec.get("priority"),
         runtime_class=spec.get("runtimeClassName"),

@@ -22,7 +22,6 @@ _FACTOR = {
 }
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str) -> Decimal:
     match = _QUANTITY.match(text)
     if match is None:
@@ -35,13 +34,15 @@ def _parse(text: str) -> Decimal:
 
 def millicores(quantity: str | int | float | None) -> int | None:
     """CPU in thousandths of a core: `250m` -> 250, `2` -> 2000, None -> None."""
-    return None if quantity is None else _round_up(_parse(str(quantity)) * 1000)
+    return None if quantity is None else _rounded_up(str(quantity), 1000)
 
 
 def whole(quantity: str | int | float | None) -> int | None:
     """Bytes for memory and storage, a count for pods: `1Ki` -> 1024, None -> None."""
-    return None if quantity is None else _round_up(_parse(str(quantity)))
+    return None if quantity is None else _rounded_up(str(quantity), 1)
 
 
-def _round_up(value: Decimal) -> int:
-    return int(min(value, _LARGEST).to_integral_value(ROUND_CEILING))
+@lru_cache(maxsize=8192)
+def _rounded_up(text: str, factor: int) -> int:
+    """Kept: thousands of containers ask for the same few amounts."""
+    return int(min(_parse(text) * factor, _LARGEST).to_integral_value(ROUND_CEILING))
