@@ -160,3 +160,22 @@ async def test_a_clock_that_is_set_while_following_neither_stops_it_nor_ages_its
         create(api, f"later{step}")
         await eventually(lambda: f"later{step}" in found.names("configmaps"), "following to go on")
         assert found.lists("configmaps") <= 2
+
+
+def test_a_scan_of_an_unchanged_cluster_asks_for_nothing_twice(api: Any, scanner_process: MakeScanner) -> None:
+    """One watch and one count for each kind that is served; what is not served is asked for again only by name."""
+    scanner = scanner_process(api.kubeconfig)
+    optional = {name: kind for name, kind in KINDS.items() if kind.optional}
+    first = scanner.report()
+    assert {row["kind"] for row in first["kinds"] if row["outcome"] == "not_served"} == set(optional)
+    mark = api.audit.mark()
+    second = scanner.report()
+    assert {row["kind"] for row in second["kinds"] if row["outcome"] == "not_served"} == set(optional)
+    asked = api.audit.requests(mark, user="admin", verb="list")
+    assert sum("gateway.networking.k8s.io" in one.uri for one in asked) == 0
+    assert sum("/api/v1/pods?" in one.uri for one in asked) == 1
+    assert len(asked) == len(SERVED)
+    mark = api.audit.mark()
+    scanner.report("--kind", "gateways")
+    asked = api.audit.requests(mark, user="admin", verb="list")
+    assert sum("gateway.networking.k8s.io" in one.uri for one in asked) == 1
