@@ -67,7 +67,7 @@ def test_a_pod_says_what_it_may_do() -> None:
     assert (app.liveness_probe, app.readiness_probe, setup.liveness_probe) == (True, False, False)
     assert app.probes == {"liveness": {"httpGet": {"path": "/healthz", "port": 80}}}
     assert app.mounts == [{"name": "run", "mountPath": "/run", "readOnly": True}]
-    assert app.env_sources == ["Secret/db", "Secret/more", "ConfigMap/app"]
+    assert app.env_sources == ["Secret/db", "ConfigMap/app", "Secret/more"]
     assert (mesh.role, setup.role, mesh.env_sources, mesh.probes) == ("sidecar", "init", None, None)
 
 

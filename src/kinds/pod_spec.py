@@ -8,6 +8,7 @@ from typing import Any
 from kinds.quantity import millicores, whole
 from kinds.record import Json
 
+_ENV_SOURCES = {"secretKeyRef": "Secret", "secretRef": "Secret", "configMapKeyRef": "ConfigMap", "configMapRef": "ConfigMap"}
 _PLACES = (("main", "containers"), ("init", "initContainers"), ("ephemeral", "ephemeralContainers"))
 
 
@@ -34,11 +35,11 @@ def _volume(volume: dict[str, Any]) -> dict[str, Any]:
 
 def env_sources(container: dict[str, Any]) -> Json | None:
     """`["Secret/db", "ConfigMap/app"]`: what its environment is taken from, each once; None for nothing."""
-    found: dict[str, None] = {}
-    refs = [one.get("valueFrom") or {} for one in container.get("env") or []]
-    for kind, single, whole_ in (("Secret", "secretKeyRef", "secretRef"), ("ConfigMap", "configMapKeyRef", "configMapRef")):
-        named = [ref.get(single) for ref in refs] + [one.get(whole_) for one in container.get("envFrom") or []]
-        found |= dict.fromkeys(f"{kind}/{one.get('name')}" for one in named if one)
+    refs = [one["valueFrom"] for one in container.get("env") or () if one.get("valueFrom")]
+    refs += container.get("envFrom") or ()
+    found = dict.fromkeys(
+        f"{kind}/{ref[field].get('name')}" for ref in refs for field, kind in _ENV_SOURCES.items() if ref.get(field)
+    )
     return Json(list(found)) if found else None
 
 

@@ -16,7 +16,7 @@ from kinds.quantity import millicores, whole
 from kinds.record import Json, Record, SideRecord, Time, column
 from kinds.times import to_time
 
-_PROBES = ("liveness", "readiness", "startup")
+_PROBES = (("livenessProbe", "liveness"), ("readinessProbe", "readiness"), ("startupProbe", "startup"))
 
 Role = Literal["main", "init", "sidecar", "ephemeral"]
 
@@ -300,7 +300,7 @@ def _container(shared: Mapping[str, Any], role: Any, spec: dict[str, Any], statu
 
 
 def _probes(container: dict[str, Any]) -> Json | None:
-    found = {name: container[f"{name}Probe"] for name in _PROBES if container.get(f"{name}Probe") is not None}
+    found = {name: probe for field, name in _PROBES if (probe := container.get(field)) is not None}
     return Json(found) if found else None
 
 
