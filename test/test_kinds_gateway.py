@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from controlplane.control_plane import ControlPlane
+from custom_resources import GATEWAY_GROUP, definition, installed
 from kinds.registry import KINDS
-from server_fixtures import ToolClient
+from server_fixtures import ToolClient, text_of
 
 ACCEPTED = {"type": "Accepted", "status": "True"}
 PROGRAMMED = {"type": "Programmed", "status": "True"}
@@ -91,3 +93,21 @@ def test_a_route_is_healthy_when_every_parent_accepted_it_and_found_its_services
     assert read(kind, spec={"parentRefs": parents[:1]}, status={"parents": [good]}).healthy
     assert not read(kind, spec={"parentRefs": parents}, status={"parents": [good]}).healthy
     assert not read(kind).healthy
+
+
+def test_a_cluster_that_serves_an_older_version_is_asked_in_that_one(
+    control_plane: ControlPlane, fresh_namespace: str, tool_client: Callable[..., ToolClient]
+) -> None:
+    older = definition("httproutes", GATEWAY_GROUP, "HTTPRoute", versions=("v1beta1",))
+    with installed(control_plane.api, older):
+        route = {"apiVersion": f"{GATEWAY_GROUP}/v1beta1", "kind": "HTTPRoute", "metadata": {"name": "old"}}
+        control_plane.api.post(f"/apis/{GATEWAY_GROUP}/v1beta1/namespaces/{fresh_namespace}/httproutes", route)
+        tools = tool_client(control_plane.kubeconfig)
+        (row,) = tools("k8s_list_resources", kind="httproutes", namespace=fresh_namespace)["rows"]
+        assert row["name"] == "old"
+        found = tools("k8s_get_resource", kind="httproutes", name="old", namespace=fresh_namespace)
+        assert found["manifest"]["apiVersion"] == route["apiVersion"]
+        page = json.loads(text_of(tools.result("k8s_export_page", kind="httproutes")))
+        assert [one["apiVersion"] for one in page["objects"]] == [route["apiVersion"]]
+        error = tools.error("k8s_list_resources", kind="gateways")
+        assert error["type"] == "KindNotServed", "the others of the group stay absent"

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from configuration.errors import ClusterError, KindNotServed, NotFound, UnknownKind
@@ -22,6 +22,8 @@ from mcp_tools.k8s_api import JSON, ClusterApi
 from mcp_tools.list_pages import decode_item
 
 KEPT_SECONDS = 300.0
+VERSION_KEPT_SECONDS = 3600.0
+"""For the version of a kind that is declared here in another one: that changes with an upgrade of the cluster."""
 ASKED_AGAIN_SECONDS = 10.0
 """For a name that is not known: it may have been installed since."""
 AGGREGATED = ",".join(
@@ -84,12 +86,13 @@ class Discovery:
             return served
 
     async def kind(self, api: ClusterApi, name: str) -> Kind:
-        """`pods`, `po`, `deployments.apps`, `widgets.example.com`, `widgets`, `wd` -> the kind; declared ones without asking.
+        """`pods`, `po`, `deployments.apps`, `widgets.example.com`, `widgets`, `wd` -> the kind; declared ones without asking,
+        except those of a group that not every cluster has: they come in the version that this one serves.
 
         Raises UnknownKind for a name that means nothing or several, KindNotServed for `plural.group` that is not installed.
         """
         if (declared := declared_kind(name)) is not None:
-            return declared
+            return await self._as_served(api, declared) if declared.optional else declared
         wanted = name.strip().lower()
         served = await self.served(api)
         found = _called(served, wanted)
@@ -99,6 +102,17 @@ class Discovery:
         if len(found) == 1:
             return kind_of(found[0])
         raise _not_one(api.context, wanted, found, served)
+
+    async def _as_served(self, api: ClusterApi, declared: Kind) -> Kind:
+        """The declared kind in the version that the API server prefers; as declared when discovery does not know it."""
+        try:
+            served = await self.served(api, at_most_seconds_old=VERSION_KEPT_SECONDS)
+        except ClusterError:
+            return declared
+        for one in served.resources:
+            if (one.group, one.name) == (declared.group, declared.resource) and one.version != declared.version:
+                return replace(declared, version=one.version)
+        return declared
 
 
 def kind_of(resource: ApiResource) -> Kind:
