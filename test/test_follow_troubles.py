@@ -227,6 +227,24 @@ async def test_a_kind_whose_changes_cannot_be_read_is_listed_when_it_is_due(labo
     assert (laboratory.reports[-1].kind, laboratory.reports[-1].outcome) == ("pods", "scanned")
 
 
+async def test_a_cluster_that_goes_away_between_its_name_and_its_changes_is_one_failure(
+    laboratory: Laboratory, caplog: pytest.LogCaptureFixture
+) -> None:
+    await laboratory.tick()
+    laboratory.feed.answer = lambda _: problem("Unreachable")
+    laboratory.clock.now += 1440
+    await laboratory.tick()
+    assert {report.outcome for report in laboratory.reports[-2:]} == {"failed"}
+    assert "2 kinds not scanned" in caplog.text
+    assert not laboratory.coordinator._outcomes.failures(CLUSTER, "pods"), "the delay is the cluster's"
+    laboratory.feed.answer = lambda _: None
+    laboratory.clock.now += 20
+    with caplog.at_level("INFO", "scanner.scan_outcomes"):
+        await laboratory.tick()
+    assert [record.message for record in caplog.records if "recovered" in record.message and "answers again" in record.message]
+    assert laboratory.lists("pods") == laboratory.lists("services") == 1
+
+
 async def test_a_kind_that_is_served_no_longer_is_asked_for_rarely(laboratory: Laboratory) -> None:
     await laboratory.tick()
     absent = Failing(KindNotServed("no such kind", status=404), lambda _c, kind, _t: kind == "pods")  # type: ignore[arg-type]
