@@ -13,7 +13,7 @@ from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.kind_tables import kind_tables
 from cache.list_statements import page_statement
-from cache_fixtures import CLUSTER, START, Clock, api_object, pods, scan, staged
+from cache_fixtures import CLUSTER, START, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import InvalidArguments, NeverScanned, NotPermitted
 from kinds import label_selector
 from kinds.kind import row
@@ -166,7 +166,7 @@ def test_a_check_renews_freshness_without_touching_rows(manager: CacheManager, r
     scan(manager, "pods", pods(1))
     clock.now += 500
     manager.record_failure(CLUSTER, PODS, "timed out")
-    manager.record_check(CLUSTER, PODS, resource_version="200")
+    manager.apply(CLUSTER, [delta(PODS, strategy="check", checked_at=clock.now)])
     freshness = reader.freshness(CLUSTER, PODS)
     assert freshness is not None
     assert (freshness.last_full_at, freshness.last_checked_at, freshness.resource_version) == (START, START + 500, "200")
