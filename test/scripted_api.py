@@ -23,11 +23,12 @@ class ScriptedApi:
     """`items` maps a collection's path to its objects: anything that JSON can say, or bytes that are sent as they are.
 
     A list is one page, in one `resourceVersion` (`version`). A watch gets the lines of `events` and then nothing more.
-    Every other collection is empty. `requests` records method, path and query.
+    Every other collection is empty; `objects` maps the path of a single object to it. `requests` records method, path and query.
     """
 
     items: dict[str, list[Any]] = field(default_factory=dict)
     events: dict[str, list[Any]] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
     version: int = 100
     url: str = ""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -54,6 +55,8 @@ class ScriptedApi:
             return web.json_response({"metadata": {"name": "kube-system", "uid": CLUSTER_UID}})
         if request.path in ("/api", "/apis"):
             return web.json_response({"kind": "APIGroupDiscoveryList", "items": []})
+        if request.path in self.objects:
+            return web.json_response(self.objects[request.path])
         if request.query.get("watch"):
             return await self._watch(request)
         return web.Response(body=self._list(request), content_type="application/json")

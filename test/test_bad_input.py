@@ -344,3 +344,13 @@ def test_a_live_list_shows_the_same_rows_of_odd_objects_as_the_cache(
     assert len(cached) == len(odd)
     assert f"{len(SET_ASIDE)} objects could not be read and are left out" in live["envelope"]["note"]
     assert f"{len(PARTLY)} objects could be read in part only" in live["envelope"]["note"]
+
+
+def test_an_odd_object_can_be_got_with_as_much_of_its_row_as_can_be_read(
+    api: ScriptedApi, tmp_path: Path, tool_client: Callable[..., ToolClient]
+) -> None:
+    odd, place = PARTLY["a phase of the wrong type"]
+    api.objects["/api/v1/namespaces/default/pods/odd"] = odd
+    answer = tool_client(api.kubeconfig(tmp_path))("k8s_get_resource", kind="pods", name="odd", namespace="default")
+    assert (answer["row"]["name"], answer["manifest"]["status"]) == ("odd", odd["status"])
+    assert place in answer["envelope"]["note"]

@@ -11,6 +11,8 @@ from configuration.errors import ClusterError, NotFound, NotPermitted
 from kinds.envelope import live
 from kinds.kind import Kind, row
 from kinds.registry import KINDS
+from kinds.storable_check import StorableCheck
+from kinds.tolerant_read import read_tolerantly
 from mcp_tools.json_repair import LEVELS, depth_of, repaired
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
 from mcp_tools.list_pages import decode_page
@@ -173,7 +175,10 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
     },
     output=obj(
         {
-            "row": {"type": "object", "description": "The columns of the list tool"},
+            "row": {
+                "type": "object",
+                "description": "The columns of the list tool; empty when they cannot be read, envelope.note says why",
+            },
             "manifest": {"type": "object", "description": "The whole object, secrets redacted, without managedFields"},
             "envelope": ENVELOPE,
         }
@@ -184,8 +189,11 @@ async def get_resource(tools: ToolContext, *, kind: str, name: str, context: str
     api = tools.clusters.api(context)
     found = await tools.discovery.kind(api, kind)
     manifest = await read_object(tools, api, found, object_name(name), scope_of(tools, api, found, namespace))
-    envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False)
-    structured = {"row": row(found, found.read(manifest)), "manifest": manifest, "envelope": envelope.as_json()}
+    reading = read_tolerantly(manifest, found, StorableCheck(found))
+    note = plain_text(reading.trouble)
+    envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False, note=note)
+    columns = {} if reading.record is None else row(found, reading.record)
+    structured = {"row": columns, "manifest": manifest, "envelope": envelope.as_json()}
     return ToolAnswer(plain_text(orjson.dumps(manifest).decode()), structured)
 
 
