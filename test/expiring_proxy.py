@@ -20,6 +20,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from server_thread import server_thread
+
 HOP_HEADERS = {"host", "authorization", "connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -85,23 +87,8 @@ def expiring_proxy(control_plane: Any, *, lifetime_seconds: float) -> Iterator[E
     proxy = ExpiringProxy(
         control_plane.server, control_plane.ca_file, control_plane.admin_token, lifetime_seconds=lifetime_seconds
     )
-    ready = threading.Event()
-    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        ends.append((asyncio.get_running_loop(), stop))
-        await proxy.serve(ready, stop)
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with server_thread(proxy.serve):
         yield proxy
-    finally:
-        loop, stop = ends[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
 
 
 def kubeconfig_of(path: Path, context: str, server: str, user: dict[str, Any]) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from expiring_proxy import kubeconfig_of
+from server_thread import server_thread
 
 CLUSTER_UID = "5c7e9a3e-0000-4000-8000-000000000001"
 
@@ -85,20 +86,5 @@ class ScriptedApi:
 def scripted_api(**collections: Any) -> Iterator[ScriptedApi]:
     """Serves in a thread of its own until the block is left."""
     api = ScriptedApi(**collections)
-    ready = threading.Event()
-    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        ends.append((asyncio.get_running_loop(), stop))
-        await api.serve(ready, stop)
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with server_thread(api.serve):
         yield api
-    finally:
-        loop, stop = ends[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
