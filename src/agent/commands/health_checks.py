@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.commands.options import CommandOptions
 from agent.source_ledger import human_age
 from agent.terminal.durations import took
-from configuration.errors import CacheMissing, ConfigurationError, K8sMcpError, NotPermitted
+from configuration.errors import CacheMissing, ConfigurationError, K8sMcpError, KindNotServed, NotPermitted
 from kinds.registry import KINDS
 from mcp_tools.kubeconfig import IN_CLUSTER, KubeConfig, load_kubeconfig
 from mcp_tools.settings import ALL_CONTEXTS, context_names
@@ -130,8 +130,8 @@ async def _cluster(examined: Examined, context: str) -> list[Check]:
 async def _permissions(examined: Examined, context: str, arguments: Mapping[str, Any]) -> Check:
     """Whether the credentials may list what the scanner scans, tried with one object each."""
     outcomes = await asyncio.gather(*(_may_list(examined, name, arguments) for name in KINDS))
-    refused = [kind for kind, may in zip(KINDS, outcomes, strict=True) if may is False]
-    unknown = [kind for kind, may in zip(KINDS, outcomes, strict=True) if may is None]
+    refused = [kind for kind, outcome in zip(KINDS, outcomes, strict=True) if outcome == "refused"]
+    unknown = [kind for kind, outcome in zip(KINDS, outcomes, strict=True) if outcome == "unknown"]
     if len(refused) == len(KINDS):
         return Check("permissions", "fail", f"{context}: may not list anything", f"{_GRANT}; until then nothing can be scanned")
     if refused:
@@ -140,17 +140,23 @@ async def _permissions(examined: Examined, context: str, arguments: Mapping[str,
         return Check(
             "permissions", "warn", f"{context}: no answer for {', '.join(unknown)}", "try again; the API server may be busy"
         )
-    return Check("permissions", "ok", f"{context}: may list all {len(KINDS)} kinds that are scanned")
+    absent = outcomes.count("not served")
+    rest = f"; {absent} optional ones are not installed" if absent else ""
+    return Check("permissions", "ok", f"{context}: may list all {len(KINDS) - absent} kinds that are scanned{rest}")
 
 
-async def _may_list(examined: Examined, kind: str, arguments: Mapping[str, Any]) -> bool | None:
+async def _may_list(
+    examined: Examined, kind: str, arguments: Mapping[str, Any]
+) -> Literal["listed", "refused", "not served", "unknown"]:
     try:
         await examined.call("k8s_list_resources", {**arguments, "kind": kind, "limit": 1})
     except NotPermitted:
-        return False
+        return "refused"
+    except KindNotServed:
+        return "not served" if KINDS[kind].optional else "unknown"
     except K8sMcpError:
-        return None
-    return True
+        return "unknown"
+    return "listed"
 
 
 async def check_database(examined: Examined) -> list[Check]:
