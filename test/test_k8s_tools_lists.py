@@ -100,7 +100,12 @@ def test_the_generic_list_answers_as_the_named_one(tools: ToolClient, shop: str)
         assert generic["continue"] == named["continue"]
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if kind.optional])
+def test_a_kind_that_is_not_installed_is_said_to_be_missing(tools: ToolClient, kind: str) -> None:
+    assert tools.error("k8s_list_resources", kind=kind)["type"] == "KindNotServed"
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if not kind.optional])
 def test_every_kind_can_be_listed_and_got(tools: ToolClient, shop: str, kind: str) -> None:
     rows = tools("k8s_list_resources", kind=kind, limit=3)["rows"]
     for one in rows[:1]:
