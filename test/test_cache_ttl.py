@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from cache import cleanup
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.freshness import Freshness, envelope
@@ -92,6 +93,27 @@ def test_cleanup_purges_a_kind_that_is_no_longer_scanned_and_it_counts_as_never_
     with closing(sqlite3.connect(manager.path)) as connection:
         assert connection.execute("SELECT (SELECT count(*) FROM pods), (SELECT count(*) FROM containers)").fetchone() == (0, 0)
         assert connection.execute("SELECT DISTINCT kind FROM labels").fetchall() == [("nodes",), ("services",)]
+
+
+def test_what_is_scanned_while_a_cleanup_begins_is_not_purged(
+    open_manager: Callable[..., CacheManager], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", pods(3))
+    clock.now += 1400
+    scan(manager, "nodes", [])
+    looked = cleanup._purgeable
+
+    def looked_and_then_scanned(*arguments: object, **times: float) -> list[tuple[str, str, str]]:
+        found = looked(*arguments, **times)  # type: ignore[arg-type]
+        monkeypatch.setattr(cleanup, "_purgeable", looked)
+        scan(manager, "pods", pods(3))
+        return found
+
+    monkeypatch.setattr(cleanup, "_purgeable", looked_and_then_scanned)
+    assert manager.cleanup().purged == []
+    with CacheReader(manager.path, clock=clock) as reader:
+        assert count(reader, PODS) == 3
 
 
 def test_cleanup_keeps_everything_while_the_cluster_does_not_answer(

@@ -56,11 +56,14 @@ def clean_up(
 ) -> CleanupReport:
     """Purge what is too old (`TtlPolicy.may_purge`), and forget old history."""
     report = CleanupReport()
-    for cluster, kind, scope in _purgeable(read, policy, now=now, started_at=started_at):
-        model = CacheMetadata
-        with write() as connection:
-            connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
-        report.purged.append((cluster, kind, scope))
+    with read() as connection:
+        old = _purgeable(connection, policy, now=now, started_at=started_at)
+    if old:
+        with write() as connection:  # looked at again: what was scanned meanwhile is not old any more
+            report.purged = _purgeable(connection, policy, now=now, started_at=started_at)
+            for cluster, kind, scope in report.purged:
+                model = CacheMetadata
+                connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
     for cluster, name in _unowned(read, kinds):
         report.rows += remove_unowned_rows(write, cluster, [kinds[name]])
     limit = policy.history_limit(now)
@@ -77,14 +80,12 @@ def clean_up(
     return report
 
 
-def _purgeable(read: Transaction, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
-    with read() as connection:
-        statement = select(ClusterModel.name, ClusterModel.last_success_at)
-        reachable = {name: at for name, at in connection.execute(statement)}  # noqa: C416  -- rows are no tuples to dict()
-        rows = read_freshness(connection)
+def _purgeable(connection: Connection, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
+    statement = select(ClusterModel.name, ClusterModel.last_success_at)
+    reachable = {name: at for name, at in connection.execute(statement)}  # noqa: C416  -- rows are no tuples to dict()
     return [
         (row.cluster, row.kind, row.scope)
-        for row in rows
+        for row in read_freshness(connection)
         if policy.may_purge(row, now, reachable_at=reachable.get(row.cluster), started_at=started_at)
     ]
 
