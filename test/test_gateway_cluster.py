@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -90,7 +91,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("k8s_list_pods", {"namespace": "NS", "healthy": False}),
     ("k8s_list_pods", {"namespace": "NS", "limit": 2}),
     ("k8s_list_services", {"namespace": "NS"}),
-    *(("k8s_list_resources", {"kind": name, "limit": 1000}) for name in KINDS),
+    *(("k8s_list_resources", {"kind": name, "limit": 1000}) for name, kind in KINDS.items() if not kind.optional),
     ("k8s_list_resources", {"kind": "deploy", "namespace": "NS", "filters": {"healthy": True}}),
     ("k8s_get_resource", {"kind": "deployments", "name": "web", "namespace": "NS"}),
     ("k8s_get_resource", {"kind": "pods", "name": "broken", "namespace": "NS"}),
@@ -240,7 +241,7 @@ async def test_now_means_live_even_when_the_cache_is_fresh(
     gateway = await gateway_on()
     assert (await gateway.call("k8s_list_nodes", {})).source == "cache"
     assert (await gateway.call("k8s_list_nodes", {}, live=True)).source == "live"
-    assert "nodes 0 s old (fresh) · live: nodes" in gateway.ledger.take().text().replace("1 s old", "0 s old")
+    assert re.search(r"nodes \d+ s old \(fresh\) · live: nodes", gateway.ledger.take().text())
 
 
 async def test_an_object_younger_than_the_cache_is_found_live(

@@ -143,6 +143,13 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             {"name": "bare", "namespace": namespace, "container": "nope"},
         ],
         "k8s_export_page": [{"kind": kind, "namespace": "" if kind in ("nodes", "namespaces") else namespace} for kind in KINDS],
+        "k8s_list_changes": [
+            {"watches": [{"kind": kind, "namespace": namespace, "cursor": "1"} for kind in ("events", "pods", "configmaps")]},
+            {"watches": [{"kind": secret, "cursor": "1"}, {"kind": "pods", "namespace": secret, "cursor": "1"}]},
+        ],
+        "k8s_count_objects": [{"counts": [{"kind": kind} for kind in KINDS] + [{"kind": secret}]}],
+        "k8s_api_usage": [{}],
+        "k8s_permitted_namespaces": [{"kinds": list(KINDS)}, {"kinds": [secret]}, {"kinds": ["pods"], "namespaces": [secret]}],
         "k8s_create_deployment": [
             new | {"env": {"GREETING": STRUCTURED["env value"]}},
             new | {"labels": {"token": secret}},

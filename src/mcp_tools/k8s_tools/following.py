@@ -90,7 +90,7 @@ async def list_changes(
     )
     results = []
     for wanted, one in zip(watches, asked, strict=True):
-        head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", ""), "cursor": wanted["cursor"]}
+        head = _named(tools, wanted) | {"cursor": wanted["cursor"]}
         if isinstance(one, WatchRequest):
             results.append(_as_json(head, next(found), tools))
         else:
@@ -106,6 +106,11 @@ async def _request(tools: ToolContext, api: ClusterApi, wanted: dict[str, str]) 
         return WatchRequest(api, WatchTarget.of(api, kind, scope), wanted["cursor"])
     except K8sMcpError as error:
         return error
+
+
+def _named(tools: ToolContext, wanted: dict[str, str]) -> dict[str, Any]:
+    """What was asked for, as it is said back: arguments that are no names may hold anything."""
+    return {key: tools.redactor.redact_text(wanted.get(key, "")) for key in ("kind", "namespace")}
 
 
 def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> bytes:
@@ -137,9 +142,10 @@ async def count_objects(tools: ToolContext, *, counts: list[dict[str, str]], con
     api = tools.clusters.api(context)
 
     async def count(wanted: dict[str, str]) -> dict[str, Any]:
-        head = {"kind": wanted["kind"], "namespace": wanted.get("namespace", "")}
+        head = _named(tools, wanted)
         try:
-            return head | await _count(api, await tools.discovery.kind(api, head["kind"]), head["namespace"])
+            kind = await tools.discovery.kind(api, wanted["kind"])
+            return head | await _count(api, kind, wanted.get("namespace", ""))
         except K8sMcpError as error:
             return head | {"count": None, "resource_version": "", "error": described(error, tools.redactor)}
 
