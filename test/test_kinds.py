@@ -16,6 +16,7 @@ from kinds.events import EVENTS
 from kinds.jobs import JOBS
 from kinds.kind import Kind, row
 from kinds.list_query import ListQuery
+from kinds.metadata import conditions
 from kinds.nodes import NODES
 from kinds.pods import PODS, PodRecord
 from kinds.record import sort_key
@@ -274,3 +275,7 @@ def test_an_event_shows_its_message_without_the_blanks_around_it() -> None:
 
 def test_conditions_without_a_type_are_passed_over() -> None:
     assert pod(status={"conditions": [{"status": "True"}, {"type": "Ready", "status": "True"}]}).conditions == {"Ready": "True"}
+
+
+def test_the_type_of_a_condition_is_text_whatever_it_was() -> None:
+    assert conditions({"status": {"conditions": [{"type": 7, "status": "True"}, {"status": "False"}]}}) == {"7": "True"}

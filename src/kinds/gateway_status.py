@@ -12,7 +12,7 @@ def truth(status: str | None) -> bool | None:
 
 def states_of(holder: dict[str, Any]) -> dict[str, str]:
     """`conditions` of a part of a status (a listener, a parent) as type -> status."""
-    return {one["type"]: one.get("status", "") for one in holder.get("conditions") or [] if one.get("type")}
+    return {str(one["type"]): one.get("status", "") for one in holder.get("conditions") or [] if one.get("type")}
 
 
 def first_problem(holders: list[dict[str, Any]], wanted: tuple[str, ...]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def owner_of(meta: dict[str, Any]) -> dict[str, Any]:
 def conditions(obj: dict[str, Any]) -> dict[str, str]:
     """`status.conditions` as type -> status ("True", "False", "Unknown")."""
     found = (obj.get("status") or {}).get("conditions") or []
-    return {c["type"]: c.get("status", "") for c in found if c.get("type")}
+    return {str(c["type"]): c.get("status", "") for c in found if c.get("type")}
 
 
 def condition(obj: dict[str, Any], type_: str) -> dict[str, Any]:
