@@ -16,9 +16,11 @@ FollowerFactory = Callable[..., Any]
 
 async def keys_of(server: Follower, kind: str) -> tuple[dict[str, str], str]:
     """uid -> resourceVersion, and the list's own."""
-    page = await server.call("k8s_export_page", kind=kind, limit=1000)
-    assert page["continue"] == ""
-    versions = {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in page["objects"]}
+    versions: dict[str, str] = {}
+    page = {"continue": None}
+    while page["continue"] != "":
+        page = await server.call("k8s_export_page", kind=kind, limit=1000, continue_token=page["continue"] or "")
+        versions |= {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in page["objects"]}
     return versions, page["resource_version"]
 
 
