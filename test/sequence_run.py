@@ -27,6 +27,17 @@ INTERVAL_SECONDS = 2_000.0
 PURGE_SECONDS = 3 * 86_400.0
 
 
+_SCANNED = "SELECT kind FROM cache_metadata WHERE cluster = ? AND scope = '' AND complete AND last_checked_at IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Of one kind: `versions` (uid, resourceVersion), `labels` (uid, key, value)."""
+
+    versions: set[tuple[str, str]]
+    labels: set[tuple[str, str, str]]
+
+
 @dataclass(slots=True)
 class Result:
     """`converged_by`: without further ado, once everything was due, or at the next full list. `problems`: violations."""
@@ -205,27 +216,36 @@ class SequenceRun:
 
     def _equal_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        wanted = {kind: set(self._driver.listed(kind).items()) for kind in self._driver.kinds}
+        wanted = self._wanted()
         while time.monotonic() < deadline and not self._observer.violations:
-            if self._cached_versions() == wanted:
+            if self._cached() == wanted:
                 return True
             time.sleep(0.05)
         return False
 
-    def _cached_versions(self) -> dict[str, set[tuple[str, str]]]:
-        return {
-            kind: set(self._read(f'SELECT uid, resource_version FROM "{kind}" WHERE cluster = ?', self._cluster))
-            for kind in self._driver.kinds
-        }
+    def _wanted(self) -> dict[str, _Held]:
+        return {kind: _Held(set(self._driver.listed(kind).items()), self._driver.labels(kind)) for kind in self._driver.kinds}
+
+    def _cached(self) -> dict[str, _Held]:
+        """Of the kinds that count as scanned, at one moment: a purge takes away first their freshness, then their rows."""
+        with suppress(sqlite3.OperationalError), closing(self._connected()) as db:  # not created yet
+            db.execute("BEGIN")
+            scanned = db.execute(_SCANNED, (self._cluster,)).fetchall()
+            return {
+                kind: _Held(
+                    set(db.execute(f'SELECT uid, resource_version FROM "{kind}" WHERE cluster = ?', (self._cluster,))),
+                    set(db.execute("SELECT uid, key, value FROM labels WHERE cluster = ? AND kind = ?", (self._cluster, kind))),
+                )
+                for (kind,) in scanned
+                if kind in self._driver.kinds
+            }
+        return {}
 
     def _final_problems(self, converged_by: str) -> list[str]:
         if not converged_by:
             return ["" if self._observer.violations else self._difference()]
         problems = []
         for kind in self._driver.kinds:
-            stored = set(self._read("SELECT uid, key, value FROM labels WHERE cluster = ? AND kind = ?", self._cluster, kind))
-            if stored != (listed := self._driver.labels(kind)):
-                problems.append(f"{kind}: labels more {sorted(stored - listed)[:3]}, less {sorted(listed - stored)[:3]}")
             gone = self._observer.seen[kind] - set(self._driver.listed(kind))
             kept = {uid for (uid,) in self._read("SELECT uid FROM deleted_objects WHERE kind = ?", kind)}
             if gone - kept and not self._observer.may_forget:
@@ -237,22 +257,31 @@ class SequenceRun:
     def _difference(self) -> str:
         if not self._scanner.alive():
             return "the scanner has ended by itself"
-        cached = self._cached_versions()
+        cached = self._cached()
         parts = []
-        for kind in self._driver.kinds:
-            listed = set(self._driver.listed(kind).items())
-            if cached[kind] != listed:
-                more, less = sorted(cached[kind] - listed)[:3], sorted(listed - cached[kind])[:3]
-                parts.append(f"{kind} more {more}, less {less}")
+        for kind, listed in self._wanted().items():
+            if (held := cached.get(kind)) is None:
+                parts.append(f"{kind}: does not count as scanned")
+            else:
+                parts += _differences(f"{kind}:", held.versions, listed.versions)
+                parts += _differences(f"{kind}: labels", held.labels, listed.labels)
         errors = self._read("SELECT kind, last_error FROM cache_metadata WHERE last_error IS NOT NULL")
         return f"the cache never came to equal the cluster: {'; '.join(parts)}; errors {errors[:3]}"
 
     def _read(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10)) as db:
-                return db.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError:
-            return []  # not created yet
+        with suppress(sqlite3.OperationalError), closing(self._connected()) as db:  # not created yet
+            return db.execute(sql, parameters).fetchall()
+        return []
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10, isolation_level=None)
+
+
+def _differences(what: str, held: set[Any], listed: set[Any]) -> list[str]:
+    if held == listed:
+        return []
+    more, less = sorted(held - listed), sorted(listed - held)
+    return [f"{what} more {more[:3]} ({len(more)}), less {less[:3]} ({len(less)})"]
 
 
 def fault_named(name: str, path: str, count: int) -> Fault:

@@ -305,6 +305,15 @@ def test_a_lock_whose_file_was_removed_is_taken_anew_before_the_next_write(datab
     assert lock_holder(database) is None
 
 
+def test_nothing_is_written_any_more_once_the_lock_was_given_back(database: Path, clock: Clock) -> None:
+    """A thread that was cut off in its work must not write beside the next scanner."""
+    with ScanLock(database) as lock, CacheManager(database, policy=TtlPolicy(), clock=clock, lock=lock) as manager:
+        manager.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid"))
+        lock.__exit__(None, None, None)
+        with pytest.raises(LockHeld, match="given back"):
+            scan(manager, "pods", pods(3))
+
+
 def test_a_scanner_whose_database_and_lock_were_removed_writes_nothing_beside_another_one(database: Path, clock: Clock) -> None:
     with ScanLock(database) as lock, CacheManager(database, policy=TtlPolicy(), clock=clock, lock=lock) as first:
         first.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid"))

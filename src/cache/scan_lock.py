@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -24,28 +25,37 @@ class ScanLock:
     def __init__(self, database: Path) -> None:
         self.path = lock_path(database)
         self._descriptor: int | None = None
+        self._given_back = False
+        self._turn = threading.Lock()
 
     def __enter__(self) -> ScanLock:
         self._descriptor = _lock(self.path)
+        self._given_back = False
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        with self._turn:
+            self._given_back = True
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def hold(self) -> None:
         """Make sure that the lock which others would find is this one; to be called before each write.
 
         Somebody may have removed the file, together with the database for example. Then it is made and locked anew;
-        raises LockHeld when another scanner was faster: it works on what is at this path now.
+        raises LockHeld when another scanner was faster: it works on what is at this path now. Also after the lock was
+        given back: a thread that was cut off in its work would write beside the next scanner.
         """
-        descriptor = self._descriptor
-        if descriptor is None or _is_at(self.path, descriptor):
-            return
-        logger.warning("lock file %s was removed; it is made anew", self.path)
-        self._descriptor = _lock(self.path)
-        os.close(descriptor)
+        with self._turn:
+            if self._given_back:
+                raise LockHeld(f"the lock {self.path} was given back; nothing more is written by this scan")
+            descriptor = self._descriptor
+            if descriptor is None or _is_at(self.path, descriptor):
+                return
+            logger.warning("lock file %s was removed; it is made anew", self.path)
+            self._descriptor = _lock(self.path)
+            os.close(descriptor)
 
 
 def lock_path(database: Path) -> Path:
