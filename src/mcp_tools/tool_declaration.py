@@ -158,3 +158,5 @@ def record(properties: Mapping[str, Schema], *, required: Sequence[str]) -> Sche
 
 CONTEXT = text("Kubeconfig context (cluster); empty: the current one. k8s_list_contexts names them.", default="")
 NAMESPACE_FILTER = text("Only this namespace; empty: all namespaces.", max_length=63, default="")
+MAX_TOKENS = integer("Longest answer.", minimum=200, maximum=100_000, default=4000)
+"""Of text and structured content together."""
