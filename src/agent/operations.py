@@ -82,7 +82,7 @@ class Operations:
         if not self._gateway.catalog.offers_dry_run(spec):
             return _unforeseen(spec, arguments, cluster, in_use=cluster == self._gateway.cluster)
         cluster_uid = await self._cluster_uid(cluster)
-        preview = (await self._gateway.call(spec.name, arguments | {"dry_run": True})).structured or {}
+        preview = (await self._gateway.call(spec.name, arguments | _for_preview(spec))).structured or {}
         target = _target(preview)
         # what surrounds the object was shown once; afterwards only the object itself decides
         radius = known.blast_radius if known else await blast_radius(self._gateway, target, preview, cluster=cluster)
@@ -153,10 +153,16 @@ def _existing_finding(request: ApprovalRequest, found: Mapping[str, Any]) -> str
     return f"checked: {target} exists (resourceVersion {metadata.get('resourceVersion')}); compare it with what was asked for"
 
 
+def _for_preview(spec: ToolSpec) -> dict[str, Any]:
+    """A person decides over the whole of it; the budget of the arguments is the model's."""
+    budget = spec.input_schema.get("properties", {}).get("max_tokens")
+    return {"dry_run": True} | ({"max_tokens": budget["maximum"]} if budget else {})
+
+
 def _target(preview: Mapping[str, Any]) -> ObjectRef:
     """The object of a preview. One that does not exist yet has no identity: what a dry run makes up changes every time."""
     named = preview.get("object") or {}
-    exists = bool(preview.get("before"))
+    exists = bool(named.get("existed", preview.get("before")))
     return ObjectRef(
         kind=_singular(str(named.get("kind") or "")), name=str(named.get("name") or ""), namespace=named.get("namespace") or None,
         uid=str(named.get("uid") or "") if exists else "",

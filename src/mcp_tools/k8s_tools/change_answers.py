@@ -1,0 +1,200 @@
+"""The answer of every tool that changes a cluster: what was changed, on what, and what goes with it, inside a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from kinds.kind import Kind
+from mcp_tools.answer_budget import answer_tokens, fitting
+from mcp_tools.manifest_changes import changes_between
+from mcp_tools.output_schemas import obj
+from mcp_tools.owned_objects import MAX_LISTED
+from mcp_tools.plain_text import plain_text
+from mcp_tools.tool_declaration import ToolAnswer, ToolContext, boolean, integer, text
+
+FIELD_MANAGER = "k8s-mcp"
+DRY_RUN = boolean("Nothing is stored.", default=False)
+UID = text("Precondition.", max_length=64, default="")
+RESOURCE_VERSION = text("Precondition.", max_length=64, default="")
+MAX_CHANGE_TOKENS = integer("Longest answer.", minimum=1000, maximum=100_000, default=4000)
+"""More than other tools ask for: what was done must always fit."""
+
+_SHOWN_LINES = 40
+_SHORT_VALUE = 200
+_SHORT_NOTE = 600
+_CHANGE = obj({"object": {"type": "string"}, "path": {"type": "string"}, "old": {}, "new": {}}, optional=("object",))
+CHANGE_OUTPUT = obj(
+    {
+        "action": {"type": "string"},
+        "dry_run": {"type": "boolean"},
+        "object": {"type": "object", "description": "kind, namespace, name, uid, resource_version, generation, existed"},
+        "objects": {"type": "array", "items": {"type": "object"}, "description": "All of them, when it is about several"},
+        "before": {"type": ["object", "null"], "description": "Redacted manifest; null when it did not exist, or as note says"},
+        "after": {"type": ["object", "null"], "description": "Redacted manifest; null when it is gone, or as note says"},
+        "changes": {"type": "array", "items": _CHANGE},
+        "owned": {
+            "type": ["array", "null"],
+            "description": "Objects that the garbage collector treats along with it; null: unknown",
+        },
+        "owned_total": {"type": ["integer", "null"]},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "note": {"type": "string"},
+    },
+    optional=("objects",),
+)
+
+Manifest = dict[str, Any]
+_Part = tuple[Literal["warnings", "objects", "changes", "owned"], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """One object, before and after; None where it does not exist. Both manifests are redacted already."""
+
+    kind: Kind
+    before: Manifest | None
+    after: Manifest | None
+    action: str = ""
+    """What was done to this one, where that differs from the answer's: `created`, `configured`, `unchanged`."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = (self.after or self.before or {}).get("metadata") or {}
+        return found
+
+    @property
+    def title(self) -> str:
+        """`Deployment dev/web`."""
+        return title_of(self.kind, self.metadata.get("namespace"), str(self.metadata.get("name")))
+
+    def reference(self) -> dict[str, Any]:
+        """As `object` in the answer."""
+        metadata = self.metadata
+        told = {
+            "kind": self.kind.name,
+            "namespace": metadata.get("namespace"),
+            "name": metadata.get("name"),
+            "uid": metadata.get("uid"),
+            "resource_version": metadata.get("resourceVersion"),
+            "generation": metadata.get("generation"),
+            "existed": self.before is not None,
+        }
+        return told | ({"action": self.action} if self.action else {})
+
+
+def title_of(kind: Kind, namespace: str | None, name: str) -> str:
+    """`Deployment dev/web`, `Node a`."""
+    return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
+
+
+def change_answer(
+    tools: ToolContext, action: str, changed: Sequence[Changed], *, dry_run: bool, note: str, max_tokens: int,
+    warnings: Iterable[str] = (), owned: list[dict[str, str]] | None = None,
+) -> ToolAnswer:  # fmt: skip
+    """The answer about one object, or about several of which the first stands in `object`.
+
+    What does not fit is left out in this order: manifests, long values, owned objects, changes, objects; `note` says so.
+    """
+    facts = _Facts(
+        action, tuple(changed), dry_run, plain_text(tools.redactor.redact_text(note)),
+        tuple(plain_text(tools.redactor.redact_text(warning)) for warning in warnings), owned,
+    )  # fmt: skip
+    whole = _render(facts, facts.parts(), manifests=True, left_out="")
+    if answer_tokens(whole) <= max_tokens:
+        return whole
+    parts = facts.parts(short=True)
+
+    def render(kept: Sequence[_Part]) -> ToolAnswer:
+        return _render(facts, kept, manifests=False, left_out=_left_out(facts, parts, kept))
+
+    return fitting(parts, render, max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    action: str
+    changed: tuple[Changed, ...]
+    dry_run: bool
+    note: str
+    warnings: tuple[str, ...]
+    owned: list[dict[str, str]] | None
+
+    def parts(self, *, short: bool = False) -> list[_Part]:
+        """All that can be left out, the most important first."""
+        several = len(self.changed) > 1
+        parts: list[_Part] = [("warnings", _cut(warning, _SHORT_VALUE) if short else warning) for warning in self.warnings]
+        parts += [("objects", changed.reference()) for changed in self.changed] if several else []
+        for changed in self.changed:
+            about = {"object": changed.title} if several else {}
+            for change in changes_between(changed.before, changed.after):
+                values = {key: _short(change[key]) if short else change[key] for key in ("old", "new")}
+                parts.append(("changes", about | {"path": change["path"]} | values))
+        return [*parts, *(("owned", item) for item in (self.owned or [])[:MAX_LISTED])]
+
+
+def _render(facts: _Facts, parts: Sequence[_Part], *, manifests: bool, left_out: str) -> ToolAnswer:
+    first = facts.changed[0]
+    one = len(facts.changed) == 1
+    by_part: dict[str, list[Any]] = {"warnings": [], "objects": [], "changes": [], "owned": []}
+    for part, item in parts:
+        by_part[part].append(item)
+    said = facts.note if manifests else _cut(facts.note, _SHORT_NOTE)
+    note = f"{said}; {left_out}" if left_out else said
+    structured = {
+        "action": facts.action,
+        "dry_run": facts.dry_run,
+        "object": first.reference(),
+        **({} if one else {"objects": by_part["objects"]}),
+        "before": first.before if manifests and one else None,
+        "after": first.after if manifests and one else None,
+        "changes": by_part["changes"],
+        "owned": by_part["owned"] if facts.owned is not None else None,
+        "owned_total": len(facts.owned) if facts.owned is not None else None,
+        "warnings": by_part["warnings"],
+        "note": note,
+    }
+    return ToolAnswer(_text(facts, by_part, note), structured)
+
+
+def _text(facts: _Facts, by_part: Mapping[str, list[Any]], note: str) -> str:
+    lines = [("dry run, nothing is stored: " if facts.dry_run else "") + note]
+    lines += [f"warning: {warning}" for warning in by_part["warnings"]]
+    changes = [change for change in by_part["changes"] if change["path"]]
+    for change in changes[:_SHOWN_LINES]:
+        about = f"{change['object']} " if "object" in change else ""
+        lines.append(f"{about}{change['path']}: {_shown(change['old'])} -> {_shown(change['new'])}")
+    if len(changes) > _SHOWN_LINES:
+        lines.append(f"… {_SHOWN_LINES} of {len(changes)} changes shown here, all in structured content")
+    return plain_text("\n".join(lines))
+
+
+def _left_out(facts: _Facts, parts: Sequence[_Part], kept: Sequence[_Part]) -> str:
+    said = ["before and after are left out"] if len(facts.changed) == 1 else []
+    for part in ("warnings", "objects", "changes", "owned"):
+        total, shown = sum(name == part for name, _ in parts), sum(name == part for name, _ in kept)
+        said += [f"{shown} of {total} {'owned objects' if part == 'owned' else part} shown"] if shown < total else []
+    more = "a larger max_tokens shows more" if facts.dry_run else "k8s_get_resource reads what is there now"
+    return f"{', '.join(said or ['long values are cut'])} ({more})"
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return _cut(value, _SHORT_VALUE)
+    written = _shown_whole(value)
+    return value if len(written) <= _SHORT_VALUE else _cut(written, _SHORT_VALUE)
+
+
+def _shown(value: Any) -> str:
+    return _cut(_shown_whole(value), _SHORT_VALUE)
+
+
+def _shown_whole(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _cut(written: str, most: int) -> str:
+    return written if len(written) <= most else f"{written[:most]}… ({len(written)} characters)"
