@@ -19,6 +19,7 @@ from mcp_tools.api_connection import Connection, connect
 from mcp_tools.api_errors import error_of
 from mcp_tools.api_usage import ApiUsage, ReceivedBytes
 from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
+from mcp_tools.secret_access import SecretAccess
 
 if TYPE_CHECKING:
     import aiohttp
@@ -88,10 +89,12 @@ class ClusterApi:
 
     async def get(
         self, path: str, *, doing: str, query: Query = (), accept: str = JSON, max_bytes: int | None = None,
-        read_seconds: float = READ_SECONDS,
+        read_seconds: float = READ_SECONDS, secret: SecretAccess | None = None,
     ) -> Answer:  # fmt: skip
-        """GET. `doing` completes "cannot …" in an error; `read_seconds` is the longest silence. Raises ClusterError."""
-        _refuse_secret_payloads(path, accept, doing)
+        """GET. `doing` completes "cannot …" in an error; `read_seconds` is the longest silence; `secret` says why the payload
+        of one Secret is needed. Raises ClusterError."""
+        if secret is None or not secret.covers(path, query, accept):
+            _refuse_secret_payloads(path, accept, doing)
         return await self._request(
             "GET", path, doing=doing, query=query, accept=accept, max_bytes=max_bytes, read_seconds=read_seconds
         )
@@ -248,9 +251,12 @@ def _warning_text(header: str) -> str:
 
 
 def _refuse_secret_payloads(path: str, accept: str, doing: str) -> None:
-    """Secrets are only ever read as Table or metadata: the API server then sends no values at all."""
+    """Secrets are read as Table or metadata: the API server then sends no values at all. For one by its name see SecretAccess."""
     if _may_be_of_secrets(path) and accept not in (TABLE, METADATA_LIST):
-        raise NotPermitted(f"cannot {doing}: this server never fetches the payload of Secrets", reason="SecretPayload")
+        raise NotPermitted(
+            f"cannot {doing}: this server never fetches the payload of Secrets; k8s_inspect_secret tells what is in one",
+            reason="SecretPayload",
+        )
 
 
 def _may_be_of_secrets(path: str) -> bool:
