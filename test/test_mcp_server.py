@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
 from mcp_tools.server import ServerPolicy, ToolGate
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, integer, text, tool
-from mcp_tools.tool_spec import spec_of
+from mcp_tools.tool_spec import BULK_MARK, spec_of
 from server_fixtures import ToolClient, text_of
 
 FIXED_NAMES = {
     "k8s_get_cluster_info", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_get_pod_logs",
     "k8s_create_deployment", "k8s_delete_resource", "k8s_list_contexts", "k8s_list_resources", "k8s_get_resource",
-    "k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage",
-    "k8s_permitted_namespaces", "k8s_list_api_resources",
+    "k8s_list_api_resources",
 }  # fmt: skip
+FOR_PROGRAMS = {"k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage", "k8s_permitted_namespaces"}
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def process_environment(tmp_path: Path, **more: str) -> dict[str, str]:
 
 
 def test_the_named_tools_are_there(nowhere: ToolClient) -> None:
-    assert {listed.name for listed in nowhere.gate().listed()} == FIXED_NAMES
+    assert {listed.name for listed in nowhere.gate().listed()} >= FIXED_NAMES | FOR_PROGRAMS
 
 
 @pytest.mark.parametrize("declaration", ALL_TOOLS, ids=lambda declaration: declaration.name)
@@ -66,7 +67,7 @@ def test_every_tool_is_described_strictly(nowhere: ToolClient, declaration: Any)
     assert listed.input_schema["additionalProperties"] is False
     assert listed.title
     assert listed.description
-    for name, schema in listed.input_schema["properties"].items():
+    for name, schema in declaration.input_schema["properties"].items():
         assert schema.get("description"), name
         assert schema["type"] in ("string", "integer", "number", "boolean", "object", "array")
         bounds = {
@@ -82,7 +83,10 @@ def test_every_tool_is_described_strictly(nowhere: ToolClient, declaration: Any)
 
 
 def test_what_the_declarations_say_is_what_a_client_hears(nowhere: ToolClient) -> None:
-    assert {listed.name: spec_of(listed, "x") for listed in nowhere.gate().listed()} == own_tool_specs("x")
+    heard = {listed.name: spec_of(listed, "x") for listed in nowhere.gate().listed()}
+    said = own_tool_specs("x")
+    shown = {declared.name: declared.listed_schema for declared in ALL_TOOLS}
+    assert heard == {name: replace(spec, input_schema=shown[name]) for name, spec in said.items()}
 
 
 @pytest.mark.parametrize(
@@ -232,13 +236,16 @@ def test_over_stdio_the_tools_can_be_listed_and_called(nowhere: ToolClient, tmp_
     environment = process_environment(tmp_path, KUBECONFIG=nowhere.environment["KUBECONFIG"])
     parameters = StdioServerParameters(command=sys.executable, args=["-m", "mcp_tools", "--read-only"], env=environment)
 
-    async def run() -> tuple[set[str], Any]:
+    async def run() -> tuple[set[str], set[str], Any]:
         async with Client(parameters) as client:
-            listed = await client.list_tools()
-            return {one.name for one in listed.tools}, await client.call_tool("k8s_list_contexts", {})
+            listed, programs = await client.list_tools(), await client.list_tools(meta={BULK_MARK: True})
+            names = {one.name for one in listed.tools}, {one.name for one in programs.tools}
+            return *names, await client.call_tool("k8s_list_contexts", {})
 
-    names, answer = asyncio.run(run())
-    assert names == FIXED_NAMES - {"k8s_create_deployment", "k8s_delete_resource"}
+    names, for_programs, answer = asyncio.run(run())
+    assert names >= FIXED_NAMES - {"k8s_create_deployment", "k8s_delete_resource"}
+    assert not names & {"k8s_create_deployment", "k8s_delete_resource"}
+    assert for_programs - names == FOR_PROGRAMS, "tools for programs are listed only to those who ask"
     assert answer.structured_content["contexts"][0]["name"] == "nowhere"
     assert (tmp_path / "redaction.key").stat().st_mode & 0o777 == 0o600
 

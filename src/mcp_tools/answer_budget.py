@@ -5,16 +5,23 @@ Text and structured content are counted together: a client may pass on either, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
 
-from mcp_tools.tool_declaration import ToolAnswer
+from configuration.errors import ToolError
+from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TOKENS = 4000
 _CHARACTERS_PER_TOKEN = 2.5
 """Of tables and JSON with names and numbers; ordinary prose has more. An upper bound for the tokens is wanted."""
+
+SMALLEST_REFUSED = 1000
+"""What an answer needs in any case (where from, how to get the rest) may take more than a tiny budget."""
 
 Item = TypeVar("Item")
 
@@ -48,3 +55,18 @@ def fitting(items: Sequence[Item], render: Callable[[Sequence[Item]], ToolAnswer
         middle = (low + high) // 2
         low, high = (middle, high) if answer_tokens(render(items[:middle])) <= max_tokens else (low, middle)
     return render(items[:low])
+
+
+def within_budget(declaration: ToolDeclaration, arguments: Mapping[str, Any], answer: ToolAnswer) -> ToolAnswer:
+    """The answer, unless it costs more than the call's `max_tokens`: a tool has to cut it and say so. Raises ToolError."""
+    allowed = arguments.get("max_tokens")
+    if declaration.bulk or not isinstance(allowed, int):
+        return answer
+    tokens = answer_tokens(answer)
+    if tokens <= max(allowed, SMALLEST_REFUSED):
+        return answer
+    log.error("%s answered with about %d tokens where %d were allowed", declaration.name, tokens, allowed)
+    raise ToolError(
+        f"{declaration.name}: the answer takes about {tokens} tokens, more than max_tokens={allowed}, and was not cut to that "
+        f"(a defect of this tool); ask for less, or repeat the call with max_tokens={tokens}"
+    )

@@ -15,6 +15,7 @@ from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Te
 
 from configuration.errors import InvalidArguments, K8sMcpError, UnknownTool
 from mcp_tools.all_tools import ALL_TOOLS as ALL_TOOLS
+from mcp_tools.answer_budget import within_budget
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.error_answers import described
 from mcp_tools.redaction import contains_mark
@@ -64,9 +65,9 @@ class ToolGate:
         self._offered = {declaration.name: declaration for declaration in self.declarations if self.policy.offers(declaration)}
         self._checks: dict[str, ArgumentCheck] = {}
 
-    def listed(self) -> list[Tool]:
-        """The tools as the protocol describes them."""
-        return [_described(declaration) for declaration in self._offered.values()]
+    def listed(self, *, bulk: bool = True) -> list[Tool]:
+        """The tools as the protocol describes them; without `bulk` only those for models."""
+        return [_described(declaration) for declaration in self._offered.values() if bulk or not declaration.bulk]
 
     async def call(self, name: str, arguments: dict[str, Any]) -> CallToolResult:
         """Never raises: an error is a result that says what failed, on what, and what to do."""
@@ -93,7 +94,8 @@ class ToolGate:
                 f"{name}: {', '.join(marked[:10])} holds a redaction mark, which must never be written into a cluster; "
                 "leave that field out, or give its real value"
             )
-        return await declaration.run(self.tools, **_with_defaults(declaration, arguments))
+        complete = _with_defaults(declaration, arguments)
+        return within_budget(declaration, complete, await declaration.run(self.tools, **complete))
 
     def _failed(self, error: K8sMcpError) -> CallToolResult:
         told = described(error, self.tools.redactor)
@@ -112,8 +114,8 @@ def build_server(gate: ToolGate) -> Server[Any]:
         finally:
             await gate.tools.close()
 
-    async def list_tools(_context: Any, _params: Any) -> ListToolsResult:
-        return ListToolsResult(tools=gate.listed())
+    async def list_tools(_context: Any, params: Any) -> ListToolsResult:
+        return ListToolsResult(tools=gate.listed(bulk=bool(params and params.meta and params.meta.get(BULK_MARK))))
 
     async def call_tool(_context: Any, params: CallToolRequestParams) -> CallToolResult:
         return await gate.call(params.name, params.arguments or {})
@@ -134,7 +136,7 @@ def _described(declaration: ToolDeclaration) -> Tool:
         name=declaration.name,
         title=declaration.title,
         description=declaration.description,
-        input_schema=declaration.input_schema,
+        input_schema=declaration.listed_schema,
         output_schema=dict(declaration.output) if declaration.output is not None else None,
         annotations=ToolAnnotations(
             read_only_hint=declaration.read_only,

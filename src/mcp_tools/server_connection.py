@@ -17,7 +17,7 @@ from configuration.errors import ConfigurationError, K8sMcpError, ServerGone, To
 from mcp_tools.child_process import ChildProcess
 from mcp_tools.restart_delay import RestartDelay
 from mcp_tools.server_address import ServerAddress
-from mcp_tools.tool_spec import ToolSpec, spec_of
+from mcp_tools.tool_spec import BULK_MARK, ToolSpec, spec_of
 
 if TYPE_CHECKING:
     from mcp import Client, MCPError
@@ -34,6 +34,8 @@ WORTH_WAITING_SECONDS = 2.0
 """A restart that is due within this time is waited for; a later one is an error now."""
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 USAGE_EXIT_CODE = 2
+_ALL_TOOLS: Any = {BULK_MARK: True}
+"""`_meta` of tools/list: our own server lists the tools for programs only to those who ask."""
 
 
 class ServerRun:
@@ -148,7 +150,7 @@ class ServerRun:
 
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await self._opened.result().list_tools(cache_mode="bypass")
+                await self._opened.result().list_tools(cache_mode="bypass", meta=_ALL_TOOLS)
         except (MCPError, TimeoutError):
             return False
         return True
@@ -245,7 +247,7 @@ async def _listed(client: Client, server: str) -> dict[str, ToolSpec]:
     specs: dict[str, ToolSpec] = {}
     cursor: str | None = None
     for _ in range(100):  # a server that pages without end does not hang us
-        page = await client.list_tools(cursor=cursor)
+        page = await client.list_tools(cursor=cursor, meta=_ALL_TOOLS)
         specs.update((tool.name, spec_of(tool, server)) for tool in page.tools)
         cursor = page.next_cursor
         if not cursor:

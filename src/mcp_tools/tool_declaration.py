@@ -17,6 +17,7 @@ from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
+from mcp_tools.shown_schemas import shown_schema
 from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
@@ -77,6 +78,11 @@ class ToolDeclaration:
         """JSON Schema of the arguments."""
         schema: dict[str, Any] = {"type": "object", "properties": dict(self.arguments), "additionalProperties": False}
         return schema | ({"required": list(self.required)} if self.required else {})
+
+    @property
+    def listed_schema(self) -> dict[str, Any]:
+        """What tools/list says: for models the short form, for programs the whole one. Calls are checked against the whole."""
+        return self.input_schema if self.bulk else shown_schema(self.input_schema)
 
 
 def tool(

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from mcp_types import Tool
 
 BULK_MARK = "k8s-mcp/bulk"
-"""Key in a tool's `_meta`: true for tools that move data between programs, which no model should be shown."""
+"""Key in a tool's `_meta`: true for tools that move data between programs, which no model should be shown. A client that
+wants them listed sends the same key in the `_meta` of its tools/list."""
 
 
 @dataclass(frozen=True, slots=True)
