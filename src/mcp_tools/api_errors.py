@@ -22,8 +22,8 @@ _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
 _ADVICE_BY_REASON = {"AlreadyExists": "choose another name, or look at the object that has it"}
 _NO_DRY_RUN = "does not support dry run"
 _NO_DRY_RUN_ADVICE = (
-    "what the change would do cannot be shown beforehand, nothing was changed; only the webhook's sideEffects: None makes dry runs "
-    "possible"
+    "what the change would do cannot be shown beforehand, and nothing was changed; whoever runs the webhook makes dry runs "
+    "possible by declaring sideEffects: None"
 )
 _SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
 _MAX_MESSAGE = 1500
