@@ -15,7 +15,8 @@ from mcp_types import CallToolResult
 
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
-from mcp_tools.server import ServerPolicy, ToolGate, build_server, package_version
+from mcp_tools.server import ToolGate, build_server, package_version
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolContext
 
 KEY = bytes(range(32))
@@ -28,11 +29,14 @@ class ToolClient:
     environment: Mapping[str, str]
     redactor: Any = field(default_factory=lambda: Redactor(KEY))
     read_only: bool = False
+    policy: ServerPolicy | None = None
+    """By default the client is trusted to have asked."""
     allowed: tuple[str, ...] = ()
 
     def gate(self) -> ToolGate:
-        clusters = Clusters(self.environment, allowed=self.allowed, version=package_version())
-        return ToolGate(ToolContext(clusters, self.redactor), ServerPolicy(read_only=self.read_only))
+        policy = self.policy or ServerPolicy(read_only=self.read_only, approval="client")
+        clusters = Clusters(self.environment, allowed=self.allowed, version=package_version(), policy=policy)
+        return ToolGate(ToolContext(clusters, self.redactor))
 
     def result(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> CallToolResult:
         async def run() -> CallToolResult:

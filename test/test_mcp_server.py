@@ -22,7 +22,8 @@ from mcp.client.stdio import StdioServerParameters
 from mcp_tools.all_tools import ALL_TOOLS, own_tool_specs
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
-from mcp_tools.server import ServerPolicy, ToolGate
+from mcp_tools.server import ToolGate
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, integer, text, tool
 from mcp_tools.tool_spec import BULK_MARK, spec_of
 from server_fixtures import ToolClient, text_of
@@ -157,7 +158,8 @@ async def scaling(_tools: ToolContext, *, by: int = 3) -> ToolAnswer:
 
 
 def gate_of(*declarations: Any, read_only: bool = False) -> ToolGate:
-    return ToolGate(ToolContext(Clusters({}), Redactor(b"k" * 32)), ServerPolicy(read_only=read_only), declarations)
+    policy = ServerPolicy(read_only=read_only, approval="client")
+    return ToolGate(ToolContext(Clusters({}, policy=policy), Redactor(b"k" * 32)), declarations)
 
 
 def test_an_unforeseen_error_is_reported_without_what_it_quotes(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,9 @@ from mcp_tools.api_connection import Connection, connect
 from mcp_tools.api_errors import error_of
 from mcp_tools.api_usage import ApiUsage, ReceivedBytes
 from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
+from mcp_tools.request_guard import RequestGuard
 from mcp_tools.secret_access import SecretAccess
+from mcp_tools.server_policy import ServerPolicy
 
 if TYPE_CHECKING:
     import aiohttp
@@ -62,8 +64,11 @@ class AnswerStream:
 class ClusterApi:
     """One context: requests, credentials, and their renewal."""
 
-    def __init__(self, context: str, source: KubeConfigSource, *, version: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, context: str, source: KubeConfigSource, *, version: str, environment: Mapping[str, str], guard: RequestGuard
+    ) -> None:
         self.context = context
+        self._guard = guard
         self._source = source
         self._user_agent = f"k8s-mcp/{version}"
         self._environment = environment
@@ -129,7 +134,7 @@ class ClusterApi:
         self,
         method: str,
         path: str,
-        body: dict[str, Any],
+        body: dict[str, Any] | list[Any],
         *,
         doing: str,
         query: Query = (),
@@ -143,7 +148,7 @@ class ClusterApi:
         """
         if dry_run:
             query = [*query, ("dryRun", "All")]
-            body = body | {"dryRun": ["All"]} if method == "DELETE" else body
+            body = body | {"dryRun": ["All"]} if method == "DELETE" and isinstance(body, dict) else body
         return await self._request(method, path, doing=doing, query=query, body=body, content_type=content_type)
 
     async def _request(self, method: str, path: str, *, doing: str, **how: Any) -> Answer:
@@ -178,9 +183,10 @@ class ClusterApi:
         query: Query = (), body: object = None, accept: str = JSON, content_type: str = JSON, encoding: str = "gzip",
         read_seconds: float | None = READ_SECONDS, headers_seconds: float | None = None,
     ) -> AsyncIterator[tuple[aiohttp.ClientResponse, ReceivedBytes]]:  # fmt: skip
-        """The answer as soon as its headers are there, whatever its status."""
+        """The answer as soon as its headers are there, whatever its status. No request leaves but from here, past the guard."""
         import aiohttp
 
+        query = self._guard.judged(method, path, query, body, context=self.context, doing=doing)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
         headers = {"Accept": accept, "Accept-Encoding": encoding, "Content-Type": content_type}
         try:
@@ -280,7 +286,15 @@ def _may_be_of_secrets(path: str) -> bool:
 class Clusters:
     """All contexts that this server may use, each connected on first use."""
 
-    def __init__(self, environment: Mapping[str, str], *, allowed: tuple[str, ...] = (), version: str = "0") -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        allowed: tuple[str, ...] = (),
+        version: str = "0",
+        policy: ServerPolicy | None = None,
+    ) -> None:
+        self.policy = policy or ServerPolicy()
         self._environment = environment
         self._source = KubeConfigSource(environment)
         self._allowed = () if "*" in allowed else allowed
@@ -319,7 +333,8 @@ class Clusters:
         if config is not None:
             config.context(name)
         if name not in self._apis:
-            self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment)
+            guard = RequestGuard(self.policy)
+            self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment, guard=guard)
         return self._apis[name]
 
     def own_namespace(self, context: str) -> str:

@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from mcp_tools.answer_budget import within_budget
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.error_answers import described
 from mcp_tools.redaction import contains_mark
+from mcp_tools.request_guard import ToolCall, during
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, ToolDeclaration
 from mcp_tools.tool_spec import BULK_MARK
 
@@ -42,27 +43,16 @@ def package_version() -> str:
         return "0"
 
 
-@dataclass(frozen=True)
-class ServerPolicy:
-    """What this server may do, whatever a client says. Refused tools are not even listed."""
-
-    read_only: bool = False
-
-    def offers(self, declaration: ToolDeclaration) -> bool:
-        """Whether the tool exists on this server."""
-        return declaration.read_only or not self.read_only
-
-
 @dataclass
 class ToolGate:
     """Every call passes here, whatever the transport."""
 
     tools: ToolContext
-    policy: ServerPolicy = field(default_factory=ServerPolicy)
     declarations: Iterable[ToolDeclaration] = ALL_TOOLS
 
     def __post_init__(self) -> None:
-        self._offered = {declaration.name: declaration for declaration in self.declarations if self.policy.offers(declaration)}
+        policy = self.tools.policy
+        self._offered = {declaration.name: declaration for declaration in self.declarations if policy.offers(declaration)}
         self._checks: dict[str, ArgumentCheck] = {}
 
     def listed(self, *, bulk: bool = True) -> list[Tool]:
@@ -95,7 +85,8 @@ class ToolGate:
                 "leave that field out, or give its real value"
             )
         complete = _with_defaults(declaration, arguments)
-        return within_budget(declaration, complete, await declaration.run(self.tools, **complete))
+        with during(ToolCall(name, may_change=not declaration.read_only)):
+            return within_budget(declaration, complete, await declaration.run(self.tools, **complete))
 
     def _failed(self, error: K8sMcpError) -> CallToolResult:
         told = described(error, self.tools.redactor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 OWN_SERVER = "stdio://"
 HTTP_TYPES = ("http", "streamable-http")
+ONLY_READS = ("--read-only",)
+"""Flags of our own server for a client that changes nothing."""
+ASKS_ITSELF = ("--approval", "client")
+"""For a client that has asked its person before it calls a tool that changes something."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +44,14 @@ class ServerAddress:
         return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.command else without_credentials(self.url)})"
 
 
-def server_address(settings: McpSettings, environment: Mapping[str, str]) -> ServerAddress:
-    """Raises ConfigurationError when MCP_SERVER_URL cannot be used or MCP_SERVER_TYPE contradicts it."""
+def server_address(settings: McpSettings, environment: Mapping[str, str], own_flags: Sequence[str] = ()) -> ServerAddress:
+    """`own_flags` are for our own server. Raises ConfigurationError when MCP_SERVER_URL cannot be used or MCP_SERVER_TYPE
+    contradicts it."""
     url, name = settings.mcp_server_url, settings.mcp_server_name
     if url.startswith(OWN_SERVER):
         _expect_type(settings, ("stdio",))
         if url == OWN_SERVER:
-            command = (sys.executable, "-m", "mcp_tools")
+            command = (sys.executable, "-m", "mcp_tools", *own_flags)
             return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings)))
         return ServerAddress(name, False, (_executable(url),), foreign_server_environment(environment))
     parts = urlsplit(url)
@@ -85,3 +92,5 @@ def _executable(url: str) -> str:
     if not Path(path).is_absolute() or shutil.which(path) is None:
         raise ConfigurationError(f"MCP_SERVER_URL={url}: {path or 'the path'} is not the absolute path of an executable file")
     return path
+    rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
+    declared |= {name: value for name, value in rules.items() if value}

@@ -28,6 +28,16 @@ class McpSettings(ProcessSettings):
     k8s_contexts: str = Field(
         "", description="Kubeconfig contexts to use, comma-separated; empty: the current context; `*`: all of them"
     )
+    mcp_allow: str = Field(
+        "",
+        description="Changes that our server makes without asking, as rules separated by `;`, e.g. "
+        "`tool=k8s_scale,namespace=dev-*,kind=deployments`",
+    )
+    mcp_deny: str = Field(
+        "",
+        description="What our server neither reads nor changes, as rules separated by `;`, e.g. "
+        "`namespace=payments;kind=secrets`",
+    )
     redaction_key_file: Path | None = Field(
         None,
         description="File with the key of the redaction fingerprints (mode 0600, created when missing); "

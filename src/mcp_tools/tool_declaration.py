@@ -18,6 +18,7 @@ from mcp_tools.k8s_api import Clusters
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
 from mcp_tools.shown_schemas import shown_schema
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
@@ -39,6 +40,11 @@ class ToolContext:
 
     async def close(self) -> None:
         """End the watches, then the connections that they use."""
+    @property
+    def policy(self) -> ServerPolicy:
+        """What this server may do."""
+        return self.clusters.policy
+
         await self.watches.close()
         await self.clusters.close()
 

@@ -10,7 +10,7 @@ import asyncio
 import difflib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ class ToolLoader:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._connection = connection or ServerConnection(server_address(settings, environment), clock=clock)
+        own_flags: Sequence[str] = ONLY_READS,
+        self._connection = connection or ServerConnection(server_address(settings, environment, own_flags), clock=clock)
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
         self._foreign: ForeignAnswers | None = None
         self._beginning: asyncio.Task[ServerRun] | None = None
