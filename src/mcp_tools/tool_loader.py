@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from configuration.errors import ServerGone, ToolError, ToolTimeout, UnknownTool
 from mcp_tools import error_answers
 from mcp_tools.argument_check import ArgumentCheck
-from mcp_tools.server_address import server_address
+from mcp_tools.server_address import ONLY_READS, server_address
 from mcp_tools.server_connection import ServerConnection, ServerRun
 from mcp_tools.tool_spec import ToolResult as ToolResult
 from mcp_tools.tool_spec import ToolSpec as ToolSpec
