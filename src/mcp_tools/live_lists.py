@@ -134,7 +134,7 @@ def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Reda
         for index, raw in enumerate(items):
             if len(found.rows) >= query.limit:
                 return index
-            obj = _redacted(form, raw, redactor)  # first of all: no filter ever sees a secret
+            obj = redacted_item(form, raw, redactor)  # first of all: no filter ever sees a secret
             key = _key(obj)
             if after and key <= skip_to:
                 continue
@@ -148,7 +148,7 @@ def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Reda
     return len(items)
 
 
-def _redacted(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:
+def redacted_item(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:
     """An item as `k8s_export_page` hands it out. One that is no object is one without a name: it costs itself, not the page."""
     for odd in (False, True):
         try:
