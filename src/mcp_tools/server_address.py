@@ -26,8 +26,6 @@ ONLY_READS = ("--read-only",)
 """Flags of our own server for a client that changes nothing."""
 ASKS_ITSELF = ("--approval", "client")
 """For a client that has asked its person before it calls a tool that changes something."""
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,8 @@ def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
 def _declared(settings: McpSettings) -> dict[str, str]:
     """Settings that the child reads from its environment, wherever ours came from."""
     declared = {"K8S_CONTEXTS": settings.k8s_contexts}
+    rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
+    declared |= {name: value for name, value in rules.items() if value}
     if settings.redaction_key_file is not None:
         declared["REDACTION_KEY_FILE"] = str(settings.redaction_key_file)
     return declared
@@ -92,5 +92,3 @@ def _executable(url: str) -> str:
     if not Path(path).is_absolute() or shutil.which(path) is None:
         raise ConfigurationError(f"MCP_SERVER_URL={url}: {path or 'the path'} is not the absolute path of an executable file")
     return path
-    rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
-    declared |= {name: value for name, value in rules.items() if value}

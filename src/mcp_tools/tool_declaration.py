@@ -17,8 +17,8 @@ from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
-from mcp_tools.shown_schemas import shown_schema
 from mcp_tools.server_policy import ServerPolicy
+from mcp_tools.shown_schemas import shown_schema
 from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
@@ -38,13 +38,13 @@ class ToolContext:
     server_id: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this run of the server: counters begin anew with it."""
 
-    async def close(self) -> None:
-        """End the watches, then the connections that they use."""
     @property
     def policy(self) -> ServerPolicy:
         """What this server may do."""
         return self.clusters.policy
 
+    async def close(self) -> None:
+        """End the watches, then the connections that they use."""
         await self.watches.close()
         await self.clusters.close()
 

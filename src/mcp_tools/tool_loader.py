@@ -48,10 +48,10 @@ class ToolLoader:
         environment: Mapping[str, str],
         connection: ServerConnection | None = None,
         clock: Callable[[], float] = time.monotonic,
+        own_flags: Sequence[str] = ONLY_READS,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        own_flags: Sequence[str] = ONLY_READS,
         self._connection = connection or ServerConnection(server_address(settings, environment, own_flags), clock=clock)
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
         self._foreign: ForeignAnswers | None = None
