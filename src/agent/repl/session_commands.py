@@ -99,6 +99,8 @@ async def logs(bench: Workbench, line: SlashLine) -> None:
         "name": line.arguments[0].removeprefix("pod/"),
         "namespace": line.option(NAMESPACE) or bench.gateway.namespace,
         "previous": line.has(PREVIOUS),
+        "fold": False,
+        "max_tokens": 100_000,  # a screen costs the model nothing
     }
     if line.has(CONTAINER):
         arguments["container"] = line.option(CONTAINER)
@@ -113,8 +115,9 @@ async def logs(bench: Workbench, line: SlashLine) -> None:
         raise ConfigurationError(f"/logs: {error}") from None
     answer = await bench.gateway.call("k8s_get_pod_logs", arguments)
     structured = answer.structured or {}
-    text = structured.get("text") or "\n".join(structured.get("lines") or []) or answer.text
-    bench.screen.text(text.rstrip("\n") or "(no lines)")
+    lines = answer.text.rstrip("\n").split("\n")
+    shown = structured.get("text_lines", len(lines))  # the heading before them is the model's
+    bench.screen.text("\n".join(lines[len(lines) - shown :]) or "(no lines)")
     if structured.get("truncated"):
         bench.screen.note("the log is longer: --tail, --since and --grep choose another part")
 
