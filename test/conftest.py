@@ -9,6 +9,7 @@ pytest_plugins = [
     "scan_fixtures",
     "server_fixtures",
     "following_fixtures",
+    "http_fixtures",
     "shop_cache_fixtures",
     "terminal_fixtures",
 ]
