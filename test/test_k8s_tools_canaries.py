@@ -124,6 +124,8 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
         "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
         "k8s_list_contexts": [{}],
         "k8s_list_api_resources": [{}, {"name": secret}],
+        "k8s_explain": [{"path": "pods.spec"}, {"path": "secrets", "recursive": True}, {"path": secret}, {"path": f"pods.{secret}"}],
+        "k8s_auth_can_i": [{}, {"verb": "get", "resource": "secrets"}, {"verb": secret}, {"verb": "get", "resource": secret}],
         "k8s_list_namespaces": [{}, {"label_selector": f"({secret}"}],
         "k8s_list_nodes": [{}],
         "k8s_list_pods": [{"namespace": namespace, "limit": 1000}, {"namespace": namespace, "healthy": False}],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from mcp_tools.k8s_tools import api_resources, bulk, following, lists, logs, mutations, reading
+from mcp_tools.k8s_tools import access, api_resources, bulk, explain, following, lists, logs, mutations, reading
 from mcp_tools.tool_declaration import ToolDeclaration
 from mcp_tools.tool_spec import ToolSpec
 
 ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *reading.TOOLS,
     *api_resources.TOOLS,
+    *explain.TOOLS,
+    *access.TOOLS,
     *lists.TOOLS,
     *logs.TOOLS,
     *bulk.TOOLS,

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
+from mcp_tools.openapi_schemas import OpenApiSchemas
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
 from mcp_tools.server_policy import ServerPolicy
@@ -34,6 +35,7 @@ class ToolContext:
     prefetch: PagePrefetch = field(default_factory=PagePrefetch)
     watches: WatchHolder = field(default_factory=WatchHolder)
     discovery: Discovery = field(default_factory=Discovery)
+    openapi: OpenApiSchemas = field(default_factory=OpenApiSchemas)
     started_at: float = field(default_factory=time.time)
     server_id: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this run of the server: counters begin anew with it."""
