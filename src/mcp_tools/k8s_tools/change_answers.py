@@ -17,6 +17,9 @@ from mcp_tools.plain_text import plain_text
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, boolean, integer, text
 
 FIELD_MANAGER = "k8s-mcp"
+KIND = text("Plural, or plural.group.", max_length=316)
+NAME = text("Its name.")
+NAMESPACE = text("Its namespace.", max_length=63, default="")
 DRY_RUN = boolean("Nothing is stored.", default=False)
 UID = text("Precondition.", max_length=64, default="")
 RESOURCE_VERSION = text("Precondition.", max_length=64, default="")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from configuration.errors import InvalidArguments
 from kinds.kind import Kind
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
-from mcp_tools.k8s_api import Answer
+from mcp_tools.k8s_api import Answer, ClusterApi
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
     DRY_RUN,
     FIELD_MANAGER,
+    KIND,
     MAX_CHANGE_TOKENS,
+    NAME,
+    NAMESPACE,
+    RESOURCE_VERSION,
+    UID,
     Changed,
     change_answer,
     title_of,
@@ -22,7 +26,8 @@ from mcp_tools.k8s_tools.change_answers import (
 from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.list_pages import decode_object
 from mcp_tools.object_names import namespace_name, new_object_name, object_name
-from mcp_tools.owned_objects import namespace_content, owned_objects
+from mcp_tools.object_writes import scope_named
+from mcp_tools.owned_objects import defined_objects, namespace_content, owned_objects
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
 
 _DEPLOYMENTS = KINDS["deployments"]
@@ -102,11 +107,11 @@ def _deployment(
     title="Delete one object",
     arguments={
         "context": CONTEXT,
-        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
-        "name": text("Name of the object."),
-        "namespace": text("Its namespace; must be given for a kind that has namespaces.", max_length=63, default=""),
-        "uid": text("Delete only the object with this uid, not another one of the same name.", max_length=64, default=""),
-        "resource_version": text("Delete only when unchanged since this resourceVersion.", max_length=64, default=""),
+        "kind": KIND,
+        "name": NAME,
+        "namespace": NAMESPACE,
+        "uid": UID,
+        "resource_version": RESOURCE_VERSION,
         "propagation": text(
             "What happens to owned objects: Background (deleted after it), Foreground (before it), Orphan (kept).",
             choices=("Background", "Foreground", "Orphan"),
@@ -126,9 +131,9 @@ async def delete_resource(
 ) -> ToolAnswer:  # fmt: skip
     """Delete one object, and say what goes with it. It cannot be undone. Only the object that was read is deleted, never another
     one that got its name meanwhile."""
-    found = find_kind(kind)
-    scope = _explicit_scope(found, namespace)
     api = tools.clusters.api(context)
+    found = await tools.discovery.kind(api, kind)
+    scope = scope_named("k8s_delete_resource", found, namespace)
     before = await read_object(tools, api, found, object_name(name), scope)
     owned = await owned_objects(api, found, before)
     preconditions = {"uid": uid or before["metadata"]["uid"]} | (
@@ -136,7 +141,7 @@ async def delete_resource(
     )
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
     title = title_of(found, scope, name)
-    content = await namespace_content(api, name) if found.name == "namespaces" else None
+    content = await _content(api, found, name, before)
     answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {title}", dry_run=dry_run)
     after = _left(tools, answer, before)
     note = _deletion_note(
@@ -148,12 +153,11 @@ async def delete_resource(
     )  # fmt: skip
 
 
-def _explicit_scope(kind: Kind, namespace: str) -> str | None:
-    if not kind.namespaced:
-        return None
-    if not namespace:
-        raise InvalidArguments(f"k8s_delete_resource: {kind.name} have namespaces, name the one of the object in `namespace`")
-    return namespace_name(namespace)
+async def _content(api: ClusterApi, kind: Kind, name: str, manifest: dict[str, Any]) -> dict[str, int] | None:
+    """What goes with a Namespace or a CustomResourceDefinition; None for other kinds, and when it is not known."""
+    if kind.name == "namespaces":
+        return await namespace_content(api, name)
+    return await defined_objects(api, manifest) if kind.name == "customresourcedefinitions" else None
 
 
 def _left(tools: ToolContext, answer: Answer, before: dict[str, Any]) -> dict[str, Any] | None:
@@ -184,9 +188,7 @@ def _deletion_note(
         )
         parts.append(f"{counts} it owns {'stay, without owner' if propagation == 'Orphan' else f'go with it ({propagation})'}")
     if content:
-        parts.append(
-            "everything in the namespace goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items())
-        )
+        parts.append("everything in it goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items()))
     return "; ".join(parts)
 
 
