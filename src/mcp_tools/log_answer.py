@@ -18,6 +18,8 @@ LINE_CHARACTERS = 2_000
 _CHARACTERS_PER_TOKEN = 2.5
 _COMMONEST = 5
 _COMMONEST_CHARACTERS = 160
+_WITH_COMMONEST = 1000
+"""Tokens from which on there is room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,10 @@ class LogFindings:
 def answer_of(found: LogFindings, max_tokens: int) -> ToolAnswer:
     """The newest lines that fit. Raises nothing: with a tiny budget the head alone is answered."""
     longest = min(LINE_CHARACTERS, max(200, int(max_tokens * _CHARACTERS_PER_TOKEN / 8)))
-    lines = [_written(found, one, longest) for one in _newest_first(found.shown, max_tokens)]
-    levels = {level: count for level, count in Counter(line.level for line in found.read).items() if level != "unknown"}
-    counts = {level: levels[level] for level in LEVELS if level in levels}
-
-    def render(kept: Sequence[str]) -> ToolAnswer:
-        return _rendered(found, counts, kept, with_commonest=max_tokens >= 1000)
-
-    return fitting(lines, render, max_tokens)
+    kept = _newest_first(found.shown, max_tokens)
+    lines = [_written(found, one, longest) for one in kept]
+    summary = _Summary(found, _levels(found.read), _commonest(found.shown) if max_tokens >= _WITH_COMMONEST else "")
+    return fitting(lines, lambda shown: summary.rendered(kept[: len(shown)], shown), max_tokens)
 
 
 def _newest_first(shown: Sequence[FoldedLine], max_tokens: int) -> list[FoldedLine]:
@@ -82,45 +80,60 @@ def _prefix(sources: tuple[LogSource, ...], index: int) -> str:
     return f"[{source.container if one_pod else source.pod if one_container else f'{source.pod}/{source.container}'}] "
 
 
-def _rendered(found: LogFindings, counts: dict[str, int], newest_first: Sequence[str], *, with_commonest: bool) -> ToolAnswer:
-    wanted = len(found.read) if found.matched is None else found.matched
-    kept = found.shown[len(found.shown) - len(newest_first) :]
-    dropped = found.shown[: len(found.shown) - len(newest_first)]
-    shown = sum(one.count for one in kept if not one.line.is_context)
-    note = "; ".join([*_counted(found, counts, shown, wanted), *found.notes, *_rest(kept, dropped)])
-    head = [f"[{note}]"]
-    if dropped and with_commonest:
-        head += ["[left out, most frequent: " + " | ".join(_short(*one) for one in commonest(dropped, _COMMONEST)) + "]"]
-    structured = found.head | {
-        "shown": shown,
-        "text_lines": len(newest_first),
-        "read": len(found.read),
-        "matched": found.matched,
-        "levels": counts,
-        "first_time": found.read[0].time if found.read else "",
-        "last_time": found.read[-1].time if found.read else "",
-        "truncated": bool(dropped) or found.cut_short,
-        "note": note,
-    }
-    return ToolAnswer("\n".join([*head, *reversed(newest_first)]), structured)
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What is said about lines whether they are shown or not, counted once."""
+
+    found: LogFindings
+    levels: dict[str, int]
+    commonest: str
+
+    def rendered(self, kept: Sequence[FoldedLine], newest_first: Sequence[str]) -> ToolAnswer:
+        found = self.found
+        shown = sum(one.count for one in kept if not one.line.is_context)
+        left = len(found.shown) - len(kept)
+        note = "; ".join([*self._counted(shown), *found.notes, *([self._rest(kept, shown)] if left else [])])
+        head = [f"[{note}]", *([self.commonest] if left and self.commonest else [])]
+        structured = found.head | {
+            "shown": shown,
+            "text_lines": len(newest_first),
+            "read": len(found.read),
+            "matched": found.matched,
+            "levels": self.levels,
+            "first_time": found.read[0].time if found.read else "",
+            "last_time": found.read[-1].time if found.read else "",
+            "truncated": bool(left) or found.cut_short,
+            "note": note,
+        }
+        return ToolAnswer("\n".join([*head, *reversed(newest_first)]), structured)
+
+    @property
+    def _wanted(self) -> int:
+        return len(self.found.read) if self.found.matched is None else self.found.matched
+
+    def _counted(self, shown: int) -> list[str]:
+        """`40 of 214 matching lines shown`, `50000 read`, `levels: 214 error, 3 warning`."""
+        filtered = self.found.matched is not None
+        parts = [f"{shown} of {self._wanted} {'matching lines' if filtered else 'lines'} shown"]
+        parts += [f"{len(self.found.read)} read"] if filtered else []
+        return parts + (
+            [f"levels: {', '.join(f'{count} {level}' for level, count in self.levels.items())}"] if self.levels else []
+        )
+
+    def _rest(self, kept: Sequence[FoldedLine], shown: int) -> str:
+        oldest = next((one.line.time for one in reversed(kept) if one.line.time), "")
+        before = f"until_time={oldest}, " if oldest else ""
+        return f"{self._wanted - shown} older ones left out: repeat with {before}a narrower grep, or a larger max_tokens"
 
 
-def _counted(found: LogFindings, counts: dict[str, int], shown: int, wanted: int) -> list[str]:
-    """`40 of 214 matching lines shown`, `50000 read`, `levels: 214 error, 3 warning`."""
-    what = "lines" if found.matched is None else "matching lines"
-    parts = [f"{shown} of {wanted} {what} shown"]
-    parts += [f"{len(found.read)} read"] if found.matched is not None else []
-    parts += [f"levels: {', '.join(f'{count} {level}' for level, count in counts.items())}"] if counts else []
-    return parts
+def _levels(lines: Sequence[LogLine]) -> dict[str, int]:
+    """The worst first; lines that do not say are not counted."""
+    counts = Counter(line.level for line in lines)
+    return {level: counts[level] for level in LEVELS if counts[level] and level != "unknown"}
 
 
-def _rest(kept: Sequence[FoldedLine], dropped: Sequence[FoldedLine]) -> list[str]:
-    if not dropped:
-        return []
-    older = sum(one.count for one in dropped if not one.line.is_context)
-    oldest = next((one.line.time for one in kept if one.line.time), "")
-    before = f"until_time={oldest}, " if oldest else ""
-    return [f"{older} older ones left out: repeat with {before}a narrower grep, or a larger max_tokens"]
+def _commonest(shown: Sequence[FoldedLine]) -> str:
+    return "[most frequent: " + " | ".join(_short(*one) for one in commonest(shown, _COMMONEST)) + "]"
 
 
 def _short(count: int, example: str) -> str:
