@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from mcp_tools.k8s_tools import access, api_resources, bulk, explain, following, lists, logs, mutations, reading
+from mcp_tools.k8s_tools import (
+    access,
+    api_resources,
+    apply,
+    bulk,
+    events,
+    explain,
+    following,
+    lists,
+    logs,
+    metrics,
+    mutations,
+    patch,
+    reading,
+)
 from mcp_tools.tool_declaration import ToolDeclaration
 from mcp_tools.tool_spec import ToolSpec
 
@@ -12,10 +26,14 @@ ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *explain.TOOLS,
     *access.TOOLS,
     *lists.TOOLS,
+    *events.TOOLS,
     *logs.TOOLS,
+    *metrics.TOOLS,
     *bulk.TOOLS,
     *following.TOOLS,
     *mutations.TOOLS,
+    *apply.TOOLS,
+    *patch.TOOLS,
 )
 
 
