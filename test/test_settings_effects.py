@@ -61,6 +61,7 @@ SHOWN_BY = {
     "mcp_server_name": f"{HERE}::test_another_server_is_used_under_the_name_that_it_was_given",
     "mcp_server_type": f"{HERE}::test_a_server_over_http_is_used_when_type_and_address_say_so",
     "mcp_server_url": f"{HERE}::test_another_server_is_used_under_the_name_that_it_was_given",
+    "mcp_servers_file": "test_other_servers::test_every_tool_of_another_server_needs_approval_whatever_it_says",
     "redaction_key_file": f"{HERE}::test_the_key_file_decides_the_fingerprints",
     "scanner_batch_size": f"{HERE}::test_the_batch_size_bounds_what_one_statement_compares",
     "scanner_concurrent_limit": f"{HERE}::test_the_concurrent_limit_bounds_the_lists_under_way",

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from configuration.errors import (
     ToolTimeout,
     UnknownTool,
 )
-from mcp_tools import child_process, server_connection
+from mcp_tools import server_connection
 from mcp_tools.foreign_answers import ForeignAnswers
 from mcp_tools.redaction import Redactor
 from mcp_tools.restart_delay import RestartDelay
@@ -252,10 +253,8 @@ async def test_a_slow_mutation_is_reported_as_unknown(loader: ToolLoader) -> Non
         await loader.call("wait_while_writing", {"seconds": 30}, timeout_seconds=0.2)
 
 
-async def test_an_answer_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_process, "MAX_MESSAGE_BYTES", 1)
-    monkeypatch.setattr(child_process.ChildProcess.__init__, "__kwdefaults__", {"max_message_bytes": 100_000})
-    async with make_loader(address()) as loader:
+async def test_a_message_beyond_the_bound_is_refused() -> None:
+    async with make_loader(replace(address(), max_message_bytes=100_000)) as loader:
         assert len((await loader.call("echo", {"text": "x", "times": 50_000})).text) == 50_000
         with pytest.raises(ServerGone, match="more than 100000 bytes"):
             await loader.call("echo", {"text": "x", "times": 500_000})

@@ -3,14 +3,20 @@
     k8s_delete_resource:namespace=dev,kind=Deployment      deletes of Deployments in dev
     create-deployment:namespace=team-*                     the short name of a tool; * stands for any characters
     all:namespace=dev,cluster=kind-dev                     every change of an object in that namespace of that cluster
+    github__search_issues                                  every call of that tool of a server of MCP_SERVERS_FILE
+    github__*                                              every call of any tool of that server
 
 A policy has at least one condition, and every condition must hold. Without `cluster` it holds for the cluster in use
 only: a model can name other contexts of the kubeconfig. `namespace` never matches a cluster-scoped object: deleting the
 Namespace dev is no change in dev.
+
+Tools of other servers are allowed by their own names only, never by `all`, and without conditions: what their arguments
+mean is known to their server alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,8 +24,10 @@ from fnmatch import fnmatchcase
 from agent.approval_request import ApprovalRequest
 from configuration.errors import ConfigurationError, UnknownKind
 from kinds.registry import find_kind
+from mcp_tools.qualified_names import SEPARATOR, SERVER_NAME, is_qualified
 
 EVERY_TOOL = "all"
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]+")
 CONDITIONS = ("namespace", "kind", "name", "cluster")
 _SHORT = {"ns": "namespace", "context": "cluster"}
 OWN_MUTATIONS = ("k8s_create_deployment", "k8s_delete_resource")
@@ -34,6 +42,8 @@ class ApprovalPolicy:
     conditions: Mapping[str, str]
 
     def allows(self, request: ApprovalRequest) -> bool:
+        if is_qualified(self.tool) or is_qualified(request.tool):
+            return is_qualified(self.tool) and _matches(request.tool, self.tool)
         if self.tool not in (EVERY_TOOL, request.tool):
             return False
         if "cluster" not in self.conditions and not request.in_use:
@@ -46,6 +56,8 @@ class ApprovalPolicy:
 def parse_policy(text: str, *, known_tools: Iterable[str] = OWN_MUTATIONS) -> ApprovalPolicy:
     """Raises ConfigurationError, with the grammar, for an unknown tool or condition or a missing condition."""
     tool_text, _, rest = text.strip().partition(":")
+    if is_qualified(tool_text):
+        return _of_another_server(text, tool_text.strip(), rest)
     tools = {_short_name(name): name for name in known_tools} | {EVERY_TOOL: EVERY_TOOL}
     tool = tools.get(_short_name(tool_text.strip()))
     if tool is None:
@@ -62,8 +74,19 @@ def parse_policy(text: str, *, known_tools: Iterable[str] = OWN_MUTATIONS) -> Ap
     return ApprovalPolicy(text.strip(), tool, conditions)
 
 
+def _of_another_server(text: str, tool: str, conditions: str) -> ApprovalPolicy:
+    server, _, name = tool.partition(SEPARATOR)
+    if not SERVER_NAME.fullmatch(server) or not (name == "*" or _TOOL_NAME.fullmatch(name)):
+        raise _refused(text, "a tool of another server is named server__tool as `main tools` shows it, or server__* for all")
+    if conditions.strip():
+        raise _refused(text, f"tools of other servers take no conditions; write --approve={tool}")
+    return ApprovalPolicy(text.strip(), tool, {})
+
+
 def narrowest(request: ApprovalRequest) -> str:
-    """The policy that allows this object and nothing else."""
+    """The policy that allows this object and nothing else; of another server's tools the one that allows this tool."""
+    if is_qualified(request.tool):
+        return request.tool
     target = request.target
     values = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}
     return f"{request.tool}:" + ",".join(f"{name}={value}" for name, value in values.items() if value and "," not in value)

@@ -60,8 +60,8 @@ class ApprovalRequest:
 
     @property
     def title(self) -> str:
-        """`delete Deployment dev/web in cluster kind-dev`."""
-        return f"{self.action} {self.target} in cluster {self.cluster}"
+        """`delete Deployment dev/web in cluster kind-dev`; without a cluster for a tool of another server."""
+        return f"{self.action} {self.target}" + (f" in cluster {self.cluster}" if self.cluster else "")
 
     def describe(self) -> str:
         """Everything a person needs to decide, several lines, plain text."""

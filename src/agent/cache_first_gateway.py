@@ -34,12 +34,15 @@ from configuration.errors import (
     ToolError,
 )
 from mcp_tools.kubeconfig import KubeConfigSource
+from mcp_tools.qualified_names import SEPARATOR
+from mcp_tools.servers_file import read_servers
 
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
     from cache.freshness import Freshness
     from cache.sql_guard import QueryResult
     from kinds.envelope import Envelope
+    from mcp_tools.other_servers import OtherServers
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
 _OF_ONE_OBJECT = ("k8s_get_resource", "k8s_get_pod_logs")
@@ -67,7 +70,9 @@ class CacheFirstGateway:
         self.settings = settings
         self._clock = clock
         self._environment = environment
-        self._live = LiveAccess(loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout)
+        self._live = LiveAccess(
+            loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout, others=self._other_servers()
+        )
         self._cache = CacheAccess(settings.cache_db_path, timeout_seconds=settings.agent_cache_query_timeout, clock=clock)
         self._touched = TouchedScopes(clock)
         self.catalog = ToolCatalog(settings, self._live)
@@ -168,6 +173,16 @@ class CacheFirstGateway:
                 if await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200]):
                     break  # a locked database was waited for once; what was changed is read live here all the same
             self.ledger.record(live_use(cluster, f"{tool.removeprefix('k8s_').replace('_', ' ')} {what}", now=self._clock()))
+
+    async def call_other(self, tool: str, arguments: Mapping[str, Any]) -> Answer:
+        """Call a tool of a server of MCP_SERVERS_FILE; only agent.operations may, once it is approved."""
+        self._require_live(tool)
+        server, _, name = tool.partition(SEPARATOR)
+        try:
+            result = await self._live.call(tool, arguments)
+        finally:
+            self.ledger.record(live_use(server, name, now=self._clock()))
+        return Answer(tool=tool, cluster=server, source="live", structured=result.structured, text=result.text)
 
     async def _marked(self, envelope: Envelope) -> Envelope:
         since = await self._cache.requested_at(envelope.cluster, envelope.kind)
@@ -286,6 +301,14 @@ class CacheFirstGateway:
         if wanted:
             return wanted if any(cluster.cluster == wanted for cluster in clusters) else ""
         return current_cluster.from_cache(clusters)
+
+    def _other_servers(self) -> OtherServers | None:
+        addresses = read_servers(self.settings.mcp_servers_file, self._environment)
+        if not addresses:
+            return None
+        from mcp_tools.other_servers import OtherServers
+
+        return OtherServers(addresses, self.settings, environment=self._environment)
 
     def _default_loader(self) -> ToolLoader:
         from mcp_tools.server_address import ASKS_ITSELF

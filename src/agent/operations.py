@@ -13,8 +13,10 @@ from agent.approval_request import ApprovalRequest, ObjectRef
 from agent.approvals import Approver
 from agent.blast_radius import blast_radius, irreversible
 from agent.cached_read import GET
+from agent.other_server_calls import call_of
 from configuration.errors import Conflict, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind
 from kinds.registry import find_kind
+from mcp_tools.qualified_names import is_qualified
 
 if TYPE_CHECKING:
     from agent.cache_first_gateway import CacheFirstGateway
@@ -42,6 +44,9 @@ class Operations:
         An answer whose `structured` has "outcome": "unknown" means that the server broke off in the middle.
         """
         spec = await self._gateway.catalog.checked(tool, arguments)
+        if is_qualified(spec.name):
+            await self._ask(call_of(spec, arguments), on_event)
+            return await self._gateway.call_other(spec.name, arguments)
         canonical = self._canonical(spec, arguments)
         approved: ApprovalRequest | None = None
         for _ in range(MOST_CHECKS):

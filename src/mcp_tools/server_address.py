@@ -26,6 +26,8 @@ ONLY_READS = ("--read-only",)
 """Flags of our own server for a client that changes nothing."""
 ASKS_ITSELF = ("--approval", "client")
 """For a client that has asked its person before it calls a tool that changes something."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,23 @@ class ServerAddress:
 
     name: str
     ours: bool
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request to `url`."""
+    working_directory: str = ""
+    """Of the child; "" for ours."""
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    """A message that is larger ends the connection."""
+    max_answer_characters: int = MAX_ANSWER_CHARACTERS
+    """An answer with more text is refused."""
 
     def __str__(self) -> str:
-        return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.command else without_credentials(self.url)})"
+        """For messages and logs; of another server's command the program only: its arguments may hold a credential."""
+        if not self.command:
+            return f"MCP server {self.name} ({without_credentials(self.url)})"
+        return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.ours else self.command[0]})"
 
 
 def server_address(settings: McpSettings, environment: Mapping[str, str], own_flags: Sequence[str] = ()) -> ServerAddress:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
     from mcp_types import CallToolResult
 
+Specs = Mapping[str, ToolSpec]
+"""By name."""
+
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
@@ -32,24 +35,30 @@ PROBE_SECONDS = 5.0
 """How long a server may take to list its tools, when a call to it has timed out."""
 WORTH_WAITING_SECONDS = 2.0
 """A restart that is due within this time is waited for; a later one is an error now."""
-MAX_EVENT_BYTES = 64 * 1024 * 1024
 USAGE_EXIT_CODE = 2
 _ALL_TOOLS: Any = {BULK_MARK: True}
 """`_meta` of tools/list: our own server lists the tools for programs only to those who ask."""
 
 
+class AnswerTooLarge(ServerGone):
+    """The server wrote a message beyond the bound, and was ended for it."""
+
+
 class ServerRun:
     """One run of a server, from start to end. Made by `ServerConnection`; not reused."""
 
-    def __init__(self, address: ServerAddress, start_seconds: float, redacted: Callable[[str], str]) -> None:
+    def __init__(
+        self, address: ServerAddress, start_seconds: float, redacted: Callable[[str], str], arrived: Callable[[Specs], Specs]
+    ) -> None:
         self._address = address
         self._redacted = redacted
+        self._arrived = arrived
         self._start_seconds = start_seconds
         self._leave = asyncio.Event()
         self._broken = False
         self._child: ChildProcess | None = None
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        self.specs: Mapping[str, ToolSpec] = {}
+        self.specs: Specs = {}
         self._owner = asyncio.create_task(self._own(), name=f"mcp:{address.name}")
 
     @property
@@ -105,7 +114,7 @@ class ServerRun:
             async with self._transport() as transport:
                 make_client = await asyncio.to_thread(_import_client)
                 async with make_client(transport) as client:
-                    self.specs = await _listed(client, self._address.name)
+                    self.specs = self._arrived(await _listed(client, self._address.name))
                     self._opened.set_result(client)
                     await self._leave.wait()
         except asyncio.CancelledError:
@@ -127,9 +136,9 @@ class ServerRun:
                 self._child = child
                 yield child.streams()
         else:
-            from mcp.client.streamable_http import streamable_http_client
+            from mcp_tools.http_transport import http_streams
 
-            yield streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
+            yield http_streams(self._address)
 
     async def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
         from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
@@ -141,7 +150,10 @@ class ServerRun:
             return ToolTimeout(f"{name}: no answer from {self._address} within {timeout_seconds:g} s")
         if error.code == CONNECTION_CLOSED:
             self._broken = True
-            return ServerGone(f"{name}: {self._address} ended before it answered{self._told()}")
+            too_large = self._child is not None and self._child.too_large
+            return (AnswerTooLarge if too_large else ServerGone)(
+                f"{name}: {self._address} ended before it answered{self._told()}"
+            )
         return ToolError(f"{name}: {self._address} answered with a protocol error: {error.message}")
 
     async def _answers(self) -> bool:
@@ -187,11 +199,18 @@ class ServerConnection:
         self._closed = False
         self.redacted: Callable[[str], str] = str
         """What a line that the server writes to stderr passes before it is logged; our own server redacts by itself."""
+        self.arrived: Callable[[Specs], Specs] = _as_they_are
+        """What the tools that the server lists pass before anybody sees them."""
 
     @property
-    def specs(self) -> Mapping[str, ToolSpec]:
+    def specs(self) -> Specs:
         """What the latest run listed; {} before the first."""
         return self._run.specs if self._run else {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a run that answers, as far as is known."""
+        return self._run is not None and self._run.alive
 
     @property
     def pid(self) -> int | None:
@@ -226,7 +245,7 @@ class ServerConnection:
             await run.end()
 
     async def _start(self) -> ServerRun:
-        run = ServerRun(self.address, self._start_seconds, self.redacted)
+        run = ServerRun(self.address, self._start_seconds, self.redacted, self.arrived)
         try:
             await run.ready()
         except K8sMcpError:
@@ -235,6 +254,10 @@ class ServerConnection:
         self._delay.started()
         self._run = run
         return run
+
+
+def _as_they_are(specs: Specs) -> Specs:
+    return specs
 
 
 def _import_client() -> type[Client]:
