@@ -22,7 +22,7 @@ from configuration.errors import ConfigurationError
 from controlplane.certificates import write_certificates
 from http_fixtures import LIST_TOOLS, TOKEN, calling, http_server
 from mcp_tools.http_names import BindAddress, bind_address, is_loopback_host, name_policy
-from mcp_tools.http_service import HttpOptions, listening_socket, prepared, without_tokens
+from mcp_tools.http_service import HttpOptions, listening_socket, prepared
 from mcp_tools.http_tokens import AcceptedTokens
 from mcp_tools.server import ToolGate
 from server_fixtures import text_of
@@ -112,10 +112,6 @@ def test_a_missing_token_file_says_how_to_make_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(ConfigurationError, match="regular file"):
         AcceptedTokens(file=tmp_path / "fifo")
-
-
-def test_what_the_server_starts_is_not_given_the_token() -> None:
-    assert without_tokens({"MCP_TOKEN": TOKEN, "mcp_token": TOKEN, "MCP_SERVER_TOKEN": TOKEN, "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 # --- what is refused at the start

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,17 +20,18 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from configuration.errors import ConfigurationError
 from mcp_tools.api_connection import import_kubernetes
-from mcp_tools.http_listener import ConnectionLimits, Listener
 from mcp_tools.http_guard import MCP_PATH, HttpGuard
 from mcp_tools.http_limits import CallSlots, FailedLogins
+from mcp_tools.http_listener import ConnectionLimits, Listener
 from mcp_tools.http_names import BindAddress, bind_address, name_policy
 from mcp_tools.http_tokens import MAKE_ONE, AcceptedTokens
 from mcp_tools.server import ToolGate, build_server
+from mcp_tools.server_assembly import assembled_gate
+from mcp_tools.server_policy import ServerPolicy
+from mcp_tools.settings import McpSettings
 
 log = logging.getLogger(__name__)
 
-TOKEN_VARIABLES = ("MCP_TOKEN", "MCP_SERVER_TOKEN")
-"""Kept from the plugins that a kubeconfig starts: they are not for them."""
 GRACE_SECONDS = 5
 """Time for calls in progress to end by themselves after SIGTERM."""
 MAX_BODY_BYTES = 1024 * 1024
@@ -121,11 +121,6 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for whatever this server starts."""
-    return {name: value for name, value in environment.items() if name.upper() not in TOKEN_VARIABLES}
-
-
 def listening_socket(bind: BindAddress) -> socket.socket:
     """Raises ConfigurationError when the address cannot be had."""
     listening = socket.socket(bind.family, socket.SOCK_STREAM)
@@ -140,10 +135,10 @@ def listening_socket(bind: BindAddress) -> socket.socket:
     return listening
 
 
-def serve_http(gate: ToolGate, service: HttpService) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigurationError when the port is taken."""
-    for variable in TOKEN_VARIABLES:
-        os.environ.pop(variable, None)
+def serve_http(settings: McpSettings, policy: ServerPolicy, options: HttpOptions) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigurationError before anything is served."""
+    service = prepared(options)
+    gate = assembled_gate(settings, policy)
     listening = listening_socket(service.bind)
     _quiet_libraries()
     asyncio.run(_until_signal(gate, service, listening))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from configuration.sources import ProcessSettings
 
@@ -15,7 +15,9 @@ ALL_CONTEXTS = "*"
 class McpSettings(ProcessSettings):
     """Mixed into the settings of the scanner and the agent; the server's own settings are a part of it."""
 
-    paths: ClassVar[frozenset[str]] = frozenset({"redaction_key_file"})
+    paths: ClassVar[frozenset[str]] = frozenset(
+        {"redaction_key_file", "mcp_token_file", "mcp_server_token_file", "mcp_server_ca_file"}
+    )
 
     mcp_server_url: str = Field(
         "stdio://",
@@ -37,6 +39,21 @@ class McpSettings(ProcessSettings):
         "",
         description="What our server neither reads nor changes, as rules separated by `;`, e.g. "
         "`namespace=payments;kind=secrets`",
+    )
+    mcp_server_token_file: Path | None = Field(
+        None, description="File (mode 0600) with the bearer token to send to a server with an http(s) address"
+    )
+    mcp_server_token: SecretStr = Field(SecretStr(""), description="That token itself; a file is safer, and wins")
+    mcp_server_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs that may vouch for a server with an https address; empty: the system's"
+    )
+    mcp_token_file: Path | None = Field(
+        None,
+        description="File (mode 0600) with the bearer tokens that our server accepts over HTTP, one a line; "
+        "read again when it changes",
+    )
+    mcp_token: SecretStr = Field(
+        SecretStr(""), description="The token that our server accepts over HTTP, 32 characters or more; a file is safer, and wins"
     )
     redaction_key_file: Path | None = Field(
         None,
