@@ -16,6 +16,9 @@ from mcp_tools.k8s_tools import (
     mutations,
     patch,
     reading,
+    rollout,
+    scale,
+    secrets,
 )
 from mcp_tools.tool_declaration import ToolDeclaration
 from mcp_tools.tool_spec import ToolSpec
@@ -25,6 +28,7 @@ ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *api_resources.TOOLS,
     *explain.TOOLS,
     *access.TOOLS,
+    *secrets.TOOLS,
     *lists.TOOLS,
     *events.TOOLS,
     *logs.TOOLS,
@@ -34,6 +38,8 @@ ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *mutations.TOOLS,
     *apply.TOOLS,
     *patch.TOOLS,
+    *scale.TOOLS,
+    *rollout.TOOLS,
 )
 
 
