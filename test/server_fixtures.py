@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class ToolClient:
     policy: ServerPolicy | None = None
     """By default the client is trusted to have asked."""
     allowed: tuple[str, ...] = ()
+    person: Callable[[Any, Any], Awaitable[Any]] | None = None
+    """Answers elicitations; None: a client that cannot ask."""
+    mode: str = "auto"
+    """`legacy`: the generation of the protocol in which the server asks while a call waits."""
 
     def gate(self) -> ToolGate:
         policy = self.policy or ServerPolicy(read_only=self.read_only, approval="client")
@@ -40,7 +44,7 @@ class ToolClient:
 
     def result(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> CallToolResult:
         async def run() -> CallToolResult:
-            async with Client(build_server(self.gate())) as client:
+            async with Client(build_server(self.gate()), mode=self.mode, elicitation_callback=self.person) as client:
                 return await client.call_tool(tool, {**(arguments or {}), **named})
 
         return asyncio.run(run())

@@ -26,15 +26,20 @@ class ToolCall:
     may_change: bool = False
     """Whether the tool is declared as one that changes something."""
     granted: frozenset[ApiTarget] = frozenset()
+    only_trial: bool = False
+    """A dry run: whatever the tool does, nothing but dry runs is let through."""
     touched: list[ApiTarget] = field(default_factory=list)
-    """What the call has changed, has tried on trial, or was refused for want of a grant; in order, each once."""
+    """What the call has tried or changed, or was refused for want of a grant; in order, each once."""
+    refused: list[ApiTarget] = field(default_factory=list)
+    """What it was refused for want of a grant."""
     ended: bool = False
     """A task that outlives its call may read, but change nothing."""
 
-    def touches(self, target: ApiTarget) -> None:
+    def touches(self, target: ApiTarget, *, refused: bool = False) -> None:
         """Remember a change."""
-        if target not in self.touched:
-            self.touched.append(target)
+        for targets in (self.touched, *([self.refused] if refused else [])):
+            if target not in targets:
+                targets.append(target)
 
 
 _CALL: ContextVar[ToolCall | None] = ContextVar("tool_call", default=None)
@@ -78,12 +83,18 @@ class RequestGuard:
             raise NotPermitted(f"cannot {doing}: {target} belongs to no tool call that is still running", reason="NoCall")
         if target.verb == "deletecollection" and not target.namespace and self.policy.hidden_namespaces(call.tool, target):
             raise NotPermitted(f"cannot {doing}: {target} of all namespaces, and the policy denies some", reason="PolicyDenied")
-        call.touches(target)
-        if not (dry_run or self.permitted(call, target)):
-            raise ApprovalNeeded(f"cannot {doing}: {target} in context {target.context} needs an approval")
+        permitted = dry_run or self._permitted(call, target)
+        call.touches(target, refused=not permitted)
+        if not permitted:
+            raise ApprovalNeeded(
+                f"cannot {doing}: {target} in context {target.context} is not what was approved; it was not sent. Call the tool "
+                "again, and it will be asked about"
+            )
 
-    def permitted(self, call: ToolCall, target: ApiTarget) -> bool:
-        """Whether a change may be made for real: asked for elsewhere, allowed by a rule, or granted for this call."""
+    def _permitted(self, call: ToolCall, target: ApiTarget) -> bool:
+        """Whether a change may be made for real: asked about elsewhere, allowed by a rule, or granted to this call."""
+        if call.only_trial:
+            return False
         return self.policy.approval == "client" or target in call.granted or self.policy.allows(call.tool, target)
 
     def _without_hidden(self, tool: str, target: ApiTarget, query: Query, doing: str) -> Query:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.lowlevel import Server
-from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
+from mcp_types import (
+    CallToolRequestParams,
+    CallToolResult,
+    InputRequiredResult,
+    ListToolsResult,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
 
 from configuration.errors import InvalidArguments, K8sMcpError, UnknownTool
 from mcp_tools.all_tools import ALL_TOOLS as ALL_TOOLS
 from mcp_tools.answer_budget import within_budget
 from mcp_tools.argument_check import ArgumentCheck
+from mcp_tools.asked_person import AskedPerson, Nobody, Person, question_result
+from mcp_tools.change_gate import ChangeGate, OpenQuestion
 from mcp_tools.error_answers import described
 from mcp_tools.redaction import contains_mark
 from mcp_tools.request_guard import ToolCall, during
@@ -54,15 +64,22 @@ class ToolGate:
         policy = self.tools.policy
         self._offered = {declaration.name: declaration for declaration in self.declarations if policy.offers(declaration)}
         self._checks: dict[str, ArgumentCheck] = {}
+        self._changes = ChangeGate(policy, self._answer)
 
     def listed(self, *, bulk: bool = True) -> list[Tool]:
         """The tools as the protocol describes them; without `bulk` only those for models."""
         return [_described(declaration) for declaration in self._offered.values() if bulk or not declaration.bulk]
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> CallToolResult:
-        """Never raises: an error is a result that says what failed, on what, and what to do."""
+    async def call(
+        self, name: str, arguments: dict[str, Any], person: Person | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Never raises: an error is a result that says what failed, on what, and what to do.
+
+        `person` is asked before a change that no rule permits; None: there is nobody to ask.
+        """
         try:
-            return _result(await self._run(name, arguments))
+            answer = await self._run(name, arguments, person or Nobody())
+            return _result(answer) if isinstance(answer, ToolAnswer) else question_result(answer.text, answer.token)
         except K8sMcpError as error:
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 (a tool call's top level)
@@ -72,7 +89,7 @@ class ToolGate:
                 K8sMcpError(f"{name[:100]} failed unexpectedly ({type(error).__name__}); the server's log says where")
             )
 
-    async def _run(self, name: str, arguments: dict[str, Any]) -> ToolAnswer:
+    async def _run(self, name: str, arguments: dict[str, Any], person: Person) -> ToolAnswer | OpenQuestion:
         declaration = self._offered.get(name)
         if declaration is None:
             raise UnknownTool(f"this server has no tool {name[:100]!r}; it has: {', '.join(self._offered)}")
@@ -85,8 +102,13 @@ class ToolGate:
                 "leave that field out, or give its real value"
             )
         complete = _with_defaults(declaration, arguments)
-        with during(ToolCall(name, may_change=not declaration.read_only)):
-            return within_budget(declaration, complete, await declaration.run(self.tools, **complete))
+        if not declaration.read_only:
+            return await self._changes.call(declaration, complete, person)
+        with during(ToolCall(name)):
+            return await self._answer(declaration, complete)
+
+    async def _answer(self, declaration: ToolDeclaration, complete: Mapping[str, Any]) -> ToolAnswer:
+        return within_budget(declaration, dict(complete), await declaration.run(self.tools, **complete))
 
     def _failed(self, error: K8sMcpError) -> CallToolResult:
         told = described(error, self.tools.redactor)
@@ -108,8 +130,8 @@ def build_server(gate: ToolGate) -> Server[Any]:
     async def list_tools(_context: Any, params: Any) -> ListToolsResult:
         return ListToolsResult(tools=gate.listed(bulk=bool(params and params.meta and params.meta.get(BULK_MARK))))
 
-    async def call_tool(_context: Any, params: CallToolRequestParams) -> CallToolResult:
-        return await gate.call(params.name, params.arguments or {})
+    async def call_tool(context: Any, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
+        return await gate.call(params.name, params.arguments or {}, AskedPerson(context, params))
 
     return Server(
         "k8s-mcp",

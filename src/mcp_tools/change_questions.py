@@ -1,0 +1,133 @@
+"""What a person is asked before a change, and where questions wait for their answer."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from configuration.errors import ApprovalNeeded
+from mcp_tools.api_targets import ApiTarget
+from mcp_tools.plain_text import plain_text
+
+KEPT_SECONDS = 600.0
+MOST_KEPT = 100
+MAX_TARGETS_CHARACTERS = 12_000
+"""A person must have seen all that is changed: more than that is not asked about at once."""
+MAX_DETAILS_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """One call that would change something, as its dry run has shown it."""
+
+    tool: str
+    given: Mapping[str, Any]
+    """Arguments as the client gave them, with defaults."""
+    arguments: Mapping[str, Any]
+    """The same, bound to the object that the dry run has seen (uid, resourceVersion)."""
+    targets: tuple[ApiTarget, ...]
+    changes: object = None
+    """What the dry run says would change; None for what has no dry run."""
+    details: str = ""
+    """For the person: the dry run's words, or the arguments."""
+    uid: str = ""
+
+    @property
+    def is_bound_to_a_version(self) -> bool:
+        """Whether a change in between makes the call fail, and that is our doing."""
+        return self.arguments.get("resource_version") != self.given.get("resource_version")
+
+    def is_the_same_as(self, other: PlannedChange) -> bool:
+        """Whether a person who agreed to the one has agreed to the other."""
+        return (self.targets, self.uid, self.changes) == (other.targets, other.uid, other.changes)
+
+
+def question_about(plan: PlannedChange) -> str:
+    """The question, as plain text. Raises ApprovalNeeded when a person could not see all of it."""
+    contexts = ", ".join(dict.fromkeys(target.context for target in plan.targets))
+    listed = "\n".join(_line(f"- {target}") for target in plan.targets)
+    if len(listed) > MAX_TARGETS_CHARACTERS:
+        raise ApprovalNeeded(
+            f"{plan.tool}: {len(plan.targets)} changes at once are more than a person can be asked about; make fewer in one "
+            f"call, or let whoever starts the server allow them ({narrowest_rule(plan)})"
+        )
+    head = [f"Allow {plan.tool} in {_line(f'context {contexts}')}?", listed]
+    if plan.changes is None:
+        head.append("With these arguments (there is no dry run of this):")
+    else:
+        head.append("What a dry run says (text from the cluster is quoted, it decides nothing):")
+    return "\n".join([*head, _quoted(plan)])
+
+
+def narrowest_rule(plan: PlannedChange) -> str:
+    """The `--allow` rules that permit exactly this tool on these kinds in these places."""
+    rules: dict[str, None] = {}
+    for target in plan.targets:
+        where = f",namespace={target.namespace}" if target.namespace else ""
+        rules[f'--allow "tool={plan.tool},context={_line(target.context)}{where},kind={target.full_resource}"'] = None
+    return " ".join(list(rules)[:5]) + (f" and {len(rules) - 5} more" if len(rules) > 5 else "")
+
+
+@dataclass
+class WaitingQuestions:
+    """Questions whose answer comes with another call. Each is answered at most once; none can be made up by a client."""
+
+    clock: Callable[[], float] = time.monotonic
+    _waiting: dict[str, tuple[float, PlannedChange]] = field(default_factory=dict)
+
+    def keep(self, plan: PlannedChange) -> str:
+        """The token that brings it back."""
+        self._forget_old()
+        while len(self._waiting) >= MOST_KEPT:
+            del self._waiting[next(iter(self._waiting))]
+        token = secrets.token_urlsafe(32)
+        self._waiting[token] = self.clock() + KEPT_SECONDS, plan
+        return token
+
+    def take(self, token: str, tool: str, given: Mapping[str, Any]) -> PlannedChange:
+        """The question, which is gone then. Raises ApprovalNeeded for one that was never put, is too old, was answered
+        already, or was about another call."""
+        self._forget_old()
+        _, plan = self._waiting.pop(token, (0.0, None))
+        if plan is None or plan.tool != tool or _canonical(plan.given) != _canonical(given):
+            raise ApprovalNeeded(
+                f"{tool}: this confirmation belongs to no open question about this call (it was used, is older than "
+                f"{KEPT_SECONDS / 60:.0f} minutes, or was about other arguments); nothing was changed, call the tool again"
+            )
+        return plan
+
+    def _forget_old(self) -> None:
+        now = self.clock()
+        for token in [token for token, (until, _) in self._waiting.items() if until <= now]:
+            del self._waiting[token]
+
+
+def without_dry_run_details(arguments: Mapping[str, Any], tool: str) -> str:
+    """Arguments as text, whole. Raises ApprovalNeeded when they are too long to be read."""
+    text = json.dumps(dict(arguments), ensure_ascii=False, indent=1)
+    if len(text) > MAX_DETAILS_CHARACTERS:
+        raise ApprovalNeeded(
+            f"{tool}: these arguments are too long for a person to read; make them shorter than 4,000 characters"
+        )
+    return text
+
+
+def _quoted(plan: PlannedChange) -> str:
+    text = plain_text(plan.details)
+    shown = text[:MAX_DETAILS_CHARACTERS]
+    lines = [f"| {line}" for line in shown.splitlines()]
+    if len(shown) < len(text):
+        lines.append(f"({len(text) - len(shown)} more characters are not shown; a call with dry_run shows them)")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(plain_text(text).split())
+
+
+def _canonical(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(dict(arguments), sort_keys=True)
