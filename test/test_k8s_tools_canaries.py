@@ -124,6 +124,11 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
         "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
         "k8s_list_contexts": [{}],
         "k8s_list_api_resources": [{}, {"name": secret}],
+        "k8s_inspect_secret": [
+            {"name": "s", "namespace": namespace},
+            {"name": "payload", "namespace": namespace},
+            {"name": secret, "namespace": namespace},
+        ],
         "k8s_explain": [{"path": "pods.spec"}, {"path": "secrets", "recursive": True}, {"path": secret}, {"path": f"pods.{secret}"}],
         "k8s_auth_can_i": [{}, {"verb": "get", "resource": "secrets"}, {"verb": secret}, {"verb": "get", "resource": secret}],
         "k8s_list_namespaces": [{}, {"label_selector": f"({secret}"}],

@@ -1,4 +1,4 @@
-"""Secrets with their values, for the few readers that may have them (secret_access.py). Nothing here shows a value in its repr."""
+"""Secrets with their values, for the few readers that may have them (secret_access.py). No repr here shows a value."""
 
 from __future__ import annotations
 
