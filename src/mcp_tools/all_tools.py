@@ -7,6 +7,7 @@ from mcp_tools.k8s_tools import (
     api_resources,
     apply,
     bulk,
+    describe,
     events,
     explain,
     following,
@@ -14,6 +15,7 @@ from mcp_tools.k8s_tools import (
     logs,
     metrics,
     mutations,
+    nodes,
     patch,
     reading,
     rollout,
@@ -25,6 +27,7 @@ from mcp_tools.tool_spec import ToolSpec
 
 ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *reading.TOOLS,
+    *describe.TOOLS,
     *api_resources.TOOLS,
     *explain.TOOLS,
     *access.TOOLS,
@@ -40,6 +43,7 @@ ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *patch.TOOLS,
     *scale.TOOLS,
     *rollout.TOOLS,
+    *nodes.TOOLS,
 )
 
 
