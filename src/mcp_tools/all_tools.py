@@ -7,6 +7,7 @@ from mcp_tools.k8s_tools import (
     api_resources,
     apply,
     bulk,
+    container_exec,
     describe,
     events,
     explain,
@@ -44,11 +45,12 @@ ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *scale.TOOLS,
     *rollout.TOOLS,
     *nodes.TOOLS,
+    *container_exec.TOOLS,
 )
 
 
 def own_tool_specs(server: str) -> dict[str, ToolSpec]:
-    """What a client would learn by connecting; a test compares the two."""
+    """What a client would learn by connecting; a test compares the two. Without k8s_exec: no server that we start offers it."""
     return {
         declared.name: ToolSpec(
             name=declared.name,
@@ -63,4 +65,5 @@ def own_tool_specs(server: str) -> dict[str, ToolSpec]:
             server=server,
         )
         for declared in ALL_TOOLS
+        if declared not in container_exec.TOOLS
     }

@@ -18,6 +18,7 @@ from configuration.errors import ClusterError, ConfigurationError, NotPermitted,
 from mcp_tools.api_connection import Connection, connect
 from mcp_tools.api_errors import error_of
 from mcp_tools.api_usage import ApiUsage, ReceivedBytes
+from mcp_tools.api_websocket import WebSocketBroken, WebSocketRefused, open_websocket
 from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
 from mcp_tools.request_guard import RequestGuard
 from mcp_tools.secret_access import SecretAccess
@@ -150,6 +151,27 @@ class ClusterApi:
             query = [*query, ("dryRun", "All")]
             body = body | {"dryRun": ["All"]} if method == "DELETE" and isinstance(body, dict) else body
         return await self._request(method, path, doing=doing, query=query, body=body, content_type=content_type)
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, doing: str, query: Query, protocols: tuple[str, ...]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A connection that a subresource gives (exec). Judged like every request; never opened twice, except after a 401."""
+        query = self._guard.judged("GET", path, query, None, context=self.context, doing=doing)
+        doing = f"{doing} (context {self.context})"
+        connection = await self._connected()
+        for attempt in (1, 2):
+            try:
+                async with open_websocket(connection, path, query, protocols, CONNECT_SECONDS + READ_SECONDS) as socket:
+                    self.usage.sent("GET", path, query)
+                    yield socket
+                    return
+            except WebSocketRefused as refused:
+                if refused.status != 401 or attempt == 2:
+                    raise error_of(refused.status, b"", doing) from None
+            except WebSocketBroken as broken:
+                raise self._unreachable(broken.cause, doing, READ_SECONDS, unknown_outcome=broken.was_open) from None
+            connection = await self._renewed(connection)
 
     async def _request(self, method: str, path: str, *, doing: str, **how: Any) -> Answer:
         doing = f"{doing} (context {self.context})"
