@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,17 +13,36 @@ from mcp_tools.plain_text import plain_text
 _CELL = 120
 
 
-def rows_as_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], envelope: Envelope, continue_token: str) -> str:
-    """One line a row, cells parted by a tab; the first line says how much this is, the last how to get the rest."""
-    of = f" of {envelope.total}" if envelope.total is not None else ""
-    head = f"{envelope.shown}{of} {envelope.kind} in {envelope.cluster}, {envelope.source} as of {envelope.as_json()['as_of']}"
-    lines = [head + (f" ({envelope.note})" if envelope.note else "")]
+def rows_as_text(
+    columns: Sequence[str], rows: Sequence[dict[str, Any]], envelope: Envelope, continue_token: str, *, more: str = ""
+) -> str:
+    """One line a row, cells parted by a tab; the first line says how much this is, the last how to get the rest: `more`, the
+    call that gives it, or else the continue token."""
+    lines = [_head(envelope)]
     if rows:
-        lines.append("\t".join(columns))
-        lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
-    if continue_token:
+        lines += table_lines(columns, rows)
+    if more:
+        lines.append(f"more: {more}")
+    elif continue_token:
         lines.append(f"more: repeat the call with continue_token={continue_token}")
     return "\n".join(lines)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the columns, then the rows."""
+    return ["\t".join(columns), *("\t".join(_cell(row.get(column)) for column in columns) for row in rows)]
+
+
+def call_text(tool: str, arguments: Mapping[str, Any]) -> str:
+    """`k8s_list_pods(namespace="shop", limit=50)`: a call as a model can repeat it; arguments that say nothing left out."""
+    said = {name: value for name, value in arguments.items() if value not in ("", None) and value != {}}
+    return plain_text(f"{tool}({', '.join(f'{name}={orjson.dumps(value).decode()}' for name, value in said.items())})")
+
+
+def _head(envelope: Envelope) -> str:
+    of = f" of {envelope.total}" if envelope.total is not None else ""
+    what = f"{envelope.shown}{of} {envelope.kind}{' shown' if envelope.more else ''} in {envelope.cluster}"
+    return f"{what}, {envelope.source} as of {envelope.as_json()['as_of']}" + (f" ({envelope.note})" if envelope.note else "")
 
 
 def _cell(value: Any) -> str:
