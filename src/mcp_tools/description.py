@@ -1,0 +1,126 @@
+"""A description made of sections, cut to a budget so that every section keeps something and says what it lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from kinds.envelope import Envelope
+from mcp_tools.answer_budget import answer_tokens, fitting
+from mcp_tools.plain_text import plain_text, plain_value
+from mcp_tools.text_tables import table_lines
+from mcp_tools.tool_declaration import ToolAnswer
+
+_SHARES = (1, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0)
+_LONGEST = 400
+"""Characters of one value."""
+_LEAST = 2
+"""Rows that a section keeps while there is room for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Rows about one side of the object. `total` is more than the rows when not all were read; `rest` is the call for them."""
+
+    name: str
+    rows: Sequence[Mapping[str, Any]]
+    rest: str
+    total: int | None = None
+    note: str = ""
+
+    @property
+    def count(self) -> int:
+        return len(self.rows) if self.total is None else self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of an object. `facts` are its columns and labels; `manifest` lines go into the text only."""
+
+    head: str
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    sections: Sequence[Section]
+    rest: str
+    """The call that gives the whole object."""
+    manifest: Sequence[str] = field(default=())
+
+    def answer(self, envelope: Envelope, max_tokens: int) -> ToolAnswer:
+        """The largest part of every section that fits, then as much of the manifest as there is room for."""
+        plain = self._plain()
+        chosen = next(
+            (share for share in _SHARES if answer_tokens(plain._rendered(envelope, share, ())) <= max_tokens), _SHARES[-1]
+        )
+        return fitting(plain.manifest, lambda lines: plain._rendered(envelope, chosen, lines), max_tokens)
+
+    def _plain(self) -> Description:
+        sections = [replace(one, rows=[_shortened(row) for row in one.rows], note=plain_text(one.note)) for one in self.sections]
+        return replace(self, facts=_shortened(self.facts), sections=sections)
+
+    def _rendered(self, envelope: Envelope, share: float, manifest: Sequence[str]) -> ToolAnswer:
+        facts = dict(list(self.facts.items())[: _kept(len(self.facts), share)])
+        parts = [(one, list(one.rows)[: _kept(len(one.rows), share)]) for one in self.sections]
+        said = [(one, rows) for one, rows in parts if rows or one.note]
+        left_out = [_left_out(one.name, len(rows), one.count, one.rest) for one, rows in parts if len(rows) < one.count]
+        if len(facts) < len(self.facts):
+            left_out.insert(0, _left_out("facts", len(facts), len(self.facts), self.rest))
+        if len(manifest) < len(self.manifest):
+            left_out.append(_left_out("manifest lines", len(manifest), len(self.manifest), self.rest))
+        lines = [self.head, *(f"{name}: {_value(value)}" for name, value in facts.items())]
+        for one, rows in said:
+            lines += ["", f"{one.name} ({len(rows)} of {one.count})" + (f": {one.note}" if one.note else "")]
+            lines += table_lines(_columns(rows), rows) if rows else []
+        lines += ["", *manifest] if manifest else []
+        lines += ["", *(_left_out_line(one) for one in left_out)] if left_out else []
+        structured = {
+            "object": dict(self.identity),
+            "facts": facts,
+            "sections": [_section(one, rows) for one, rows in said],
+            "left_out": left_out,
+            "envelope": replace(envelope, more=bool(left_out)).as_json(),
+        }
+        return ToolAnswer("\n".join(lines), structured)
+
+
+def _kept(count: int, share: float) -> int:
+    return 0 if not share else min(count, max(_LEAST, math.ceil(count * share)))
+
+
+def _section(section: Section, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"name": section.name, "total": section.count, "rows": rows} | ({"note": section.note} if section.note else {})
+
+
+def _left_out(what: str, shown: int, total: int, call: str) -> dict[str, Any]:
+    return {"what": what, "shown": shown, "total": total, "call": call}
+
+
+def _left_out_line(one: Mapping[str, Any]) -> str:
+    return f"{one['what']}: {one['shown']} of {one['total']} shown; the rest: {one['call']}"
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those that any row has, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _shortened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Without control characters, and no value longer than a reader wants. An empty one says nothing."""
+    plain = plain_value(dict(row))
+    assert isinstance(plain, dict)  # noqa: S101 (what a dict becomes)
+    return {name: _cut(value) for name, value in plain.items() if value is not None and value != [] and value != {}}
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+    if isinstance(value, (list, dict)) and len(text := _value(value)) > _LONGEST:
+        return f"{text[:_LONGEST]}…"
+    return value
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

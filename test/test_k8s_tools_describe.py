@@ -1,0 +1,181 @@
+"""k8s_describe: an object and what one needs to know around it, for any kind, inside a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controlplane.api_client import Object
+from controlplane.control_plane import ControlPlane
+from controlplane.pods import failing
+from controlplane.polling import wait_until
+from custom_resources import definition, installed
+from mcp_tools.answer_budget import estimate, estimate_json
+from server_fixtures import ToolClient, text_of
+
+TOOL = "k8s_describe"
+GROUP = "describe.example.com"
+
+
+@pytest.fixture(scope="module")
+def place(control_plane: ControlPlane) -> Iterator[str]:
+    name = control_plane.create_namespace("describe-place")
+    api = control_plane.api
+    template = {"metadata": {"labels": {"app": "web"}, "annotations": failing("CrashLoopBackOff")}}
+    template["spec"] = {"containers": [{"name": "app", "image": "example/app:1"}]}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    api.post(f"/apis/apps/v1/namespaces/{name}/deployments", {"metadata": {"name": "web"}, "spec": spec})
+    service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
+    api.post(f"/api/v1/namespaces/{name}/services", service)
+    api.post(
+        f"/api/v1/namespaces/{name}/services",
+        service | {"metadata": {"name": "lost"}, "spec": {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}},
+    )
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "describe-volume"}
+    claim["storageClassName"] = ""
+    volume = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/none"}}
+    api.post("/api/v1/persistentvolumes", {"metadata": {"name": "describe-volume"}, "spec": volume})
+    api.post(f"/api/v1/namespaces/{name}/persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": claim})
+    uses = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
+    control_plane.pods.create(name, "user", None, spec=uses, wait=False)
+    wait_until(lambda: len(crashing(control_plane, name)) == 3, "three pods in CrashLoopBackOff", timeout_seconds=30)
+    yield name
+    control_plane.delete_namespace(name)
+    api.delete("/api/v1/persistentvolumes/describe-volume")
+
+
+def crashing(control_plane: ControlPlane, namespace: str) -> list[str]:
+    pods = control_plane.api.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3Dweb")["items"]
+    statuses = ((pod["metadata"]["name"], pod["status"].get("containerStatuses") or []) for pod in pods)
+    return [name for name, containers in statuses if any("waiting" in one["state"] for one in containers)]
+
+
+def sections(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {section["name"]: section for section in answer["sections"]}
+
+
+def test_a_pod_comes_with_its_containers_their_last_end_its_owners_and_its_events(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    pod = crashing(control_plane, place)[0]
+    wait_until(lambda: tools("k8s_list_events", namespace=place, kind="pods", name=pod, type="Warning")["rows"], "an event")
+    result = tools.result(TOOL, kind="po", name=pod, namespace=place)
+    answer = result.structured_content
+    found = sections(answer)
+    (container,) = found["containers"]["rows"]
+    assert (container["name"], container["reason"], container["restarts"]) == ("app", "CrashLoopBackOff", 5)
+    assert (container["last_reason"], container["last_exit_code"]) == ("Error", 1)
+    assert [(one["kind"], one["state"]) for one in found["owners"]["rows"]] == [
+        ("ReplicaSet", "exists"),
+        ("Deployment", "exists"),
+    ]
+    assert "BackOff" in [event["reason"] for event in found["events"]["rows"]]
+    assert (answer["facts"]["status"], answer["facts"]["healthy"]) == ("CrashLoopBackOff", False)
+    assert answer["object"]["name"] == pod
+    assert answer["left_out"] == []
+    assert estimate(text_of(result)) + estimate_json(answer) <= 4000
+    assert all(word in text_of(result) for word in ("CrashLoopBackOff", "Deployment", "BackOff", "containers (1 of 1)"))
+
+
+def test_a_deployment_comes_with_its_replica_sets_pods_and_what_they_complain_of(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    found = sections(tools(TOOL, kind="deploy", name="web", namespace=place))
+    children = found["children"]["rows"]
+    assert sorted(one["kind"] for one in children) == ["Pod", "Pod", "Pod", "ReplicaSet"]
+    assert {one["status"] for one in children if one["kind"] == "Pod"} == {"CrashLoopBackOff"}
+    assert {one["object"].split("/")[1] for one in found["warnings of children"]["rows"]} <= set(crashing(control_plane, place))
+    assert found["warnings of children"]["rows"]
+    assert "user" not in [one["name"] for one in children]
+
+
+def test_a_service_comes_with_its_endpoints_and_says_when_it_has_none(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    wait_until(lambda: len(sections(tools(TOOL, kind="svc", name="web", namespace=place))["endpoints"]["rows"]) == 3, "endpoints")
+    endpoints = sections(tools(TOOL, kind="svc", name="web", namespace=place))["endpoints"]
+    assert {one["pod"] for one in endpoints["rows"]} == set(crashing(control_plane, place))
+    assert endpoints["note"] == "0 of 3 get traffic"
+    lost = sections(tools(TOOL, kind="svc", name="lost", namespace=place))["endpoints"]
+    assert (lost["rows"], "nobody" in lost["note"]) == ([], True)
+
+
+def test_a_node_comes_with_its_pods_those_first_that_are_not_healthy(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    pod = control_plane.pods.get(place, crashing(control_plane, place)[0])
+    pods = sections(tools(TOOL, kind="node", name=pod["spec"]["nodeName"]))["pods"]
+    assert pods["rows"][0]["status"] != "Running"
+    assert "CrashLoopBackOff" in pods["note"]
+    assert "requests" in pods["note"]
+
+
+def test_a_claim_comes_with_its_volume_and_the_pods_that_use_it(tools: ToolClient, place: str) -> None:
+    found = sections(tools(TOOL, kind="pvc", name="data", namespace=place))
+    assert found["volume"]["rows"][0]["name"] == "describe-volume"
+    assert [one["name"] for one in found["pods that use it"]["rows"]] == ["user"]
+
+
+def test_a_namespace_comes_with_what_is_in_it(tools: ToolClient, place: str) -> None:
+    rows = sections(tools(TOOL, kind="ns", name=place))["objects in it"]["rows"]
+    assert {"kind": "services", "count": 2} in rows
+
+
+def test_a_kind_that_nobody_declared_comes_with_its_spec_children_and_lost_owners(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    api = control_plane.api
+    with installed(api, definition("widgets", GROUP, "Widget")):
+        path = f"/apis/{GROUP}/v1/namespaces/{place}/widgets"
+        body: Object = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": {"name": "big"}}
+        condition = {"type": "Ready", "status": "False", "reason": "Odd", "message": "no wheels; password=cnry-widget"}
+        widget = api.post(
+            path, body | {"spec": {"wheels": [{"size": 3}], "colour": "\x1b[31mred"}, "status": {"conditions": [condition]}}
+        )
+        owner = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "name": "big", "uid": widget["metadata"]["uid"]}
+        gone = {"apiVersion": "v1", "kind": "ConfigMap", "name": "never-there", "uid": "0-0"}
+        config = {"metadata": {"name": "of-big", "ownerReferences": [owner | {"controller": True}, gone]}, "data": {"a": "b"}}
+        api.post(f"/api/v1/namespaces/{place}/configmaps", config)
+        result = tools.result(TOOL, kind="widgets", name="big", namespace=place)
+        answer, found = result.structured_content, sections(result.structured_content)
+        assert ("ConfigMap", "of-big") in [(one["kind"], one["name"]) for one in found["children"]["rows"]]
+        assert found["conditions"]["rows"][0]["message"].startswith("no wheels; password=‹redacted:")
+        assert "    size: 3" in text_of(result).replace("      size", "    size")
+        assert "\x1b" not in text_of(result)
+        assert "cnry-widget" not in str(result)
+        assert "\\x1b" not in repr(answer)
+        owners = sections(tools(TOOL, kind="cm", name="of-big", namespace=place))["owners"]["rows"]
+        assert [(one["name"], one["state"]) for one in owners] == [("big", "exists"), ("never-there", "gone")]
+
+
+@pytest.mark.parametrize("max_tokens", [650, 1000, 2000])
+def test_a_small_budget_is_kept_and_what_is_left_out_is_said_with_the_call_that_gets_it(
+    tools: ToolClient, place: str, max_tokens: int
+) -> None:
+    result = tools.result(TOOL, kind="deploy", name="web", namespace=place, max_tokens=max_tokens)
+    answer = result.structured_content
+    assert estimate(text_of(result)) + estimate_json(answer) <= max_tokens
+    assert answer["envelope"]["more"] is bool(answer["left_out"])
+    if max_tokens < 2000:
+        assert answer["left_out"]
+    for one in answer["left_out"]:
+        assert one["shown"] < one["total"]
+        assert one["call"].startswith("k8s_")
+        assert f"{one['what']}: {one['shown']} of {one['total']} shown; the rest: {one['call']}" in text_of(result)
+
+
+def test_what_may_not_be_read_costs_its_own_section_only(place: str, control_plane: ControlPlane, tool_client: Any) -> None:
+    user = control_plane.users.create(
+        place, "describer", rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
+    )
+    found = sections(tool_client(user.kubeconfig)(TOOL, kind="pods", name="user", namespace=place))
+    assert found["containers"]["rows"]
+    assert "cannot be read: cannot list events" in found["events"]["note"]
+
+
+def test_what_does_not_exist_is_an_error_that_says_so(tools: ToolClient, place: str) -> None:
+    assert tools.error(TOOL, kind="pods", name="absent", namespace=place)["type"] == "NotFound"
+    assert tools.error(TOOL, kind="nonsense", name="x")["type"] == "UnknownKind"
+    assert tools.error(TOOL, kind="pods", name="../secrets/x", namespace=place)["type"] == "InvalidArguments"
