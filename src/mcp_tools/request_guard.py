@@ -17,6 +17,9 @@ from kinds.registry import KINDS
 from mcp_tools.api_targets import ApiTarget, Query, api_target
 from mcp_tools.server_policy import Rule, ServerPolicy
 
+_WITHOUT_NAMESPACES = {("certificates.k8s.io", "certificatesigningrequests"), ("resource.k8s.io", "resourceslices")}
+"""Kinds without a declaration that are in no namespace, and that the API server lists by no namespace either."""
+
 
 @dataclass
 class ToolCall:
@@ -139,9 +142,11 @@ def _is_dry_run(target: ApiTarget, method: str, query: Query, body: Any) -> bool
 
 def _is_without_namespaces(target: ApiTarget) -> bool:
     """Whether such objects are known to be in no namespace; Namespace objects count as being in their own."""
-    if (target.group, target.resource) == ("", "namespaces"):
+    wanted = (target.group, target.resource)
+    if wanted == ("", "namespaces"):
         return False
-    return any((kind.group, kind.resource) == (target.group, target.resource) and not kind.namespaced for kind in KINDS.values())
+    declared = any((kind.group, kind.resource) == wanted and not kind.namespaced for kind in KINDS.values())
+    return declared or wanted in _WITHOUT_NAMESPACES
 
 
 def _denied(rule: Rule, target: ApiTarget, doing: str) -> NotPermitted:

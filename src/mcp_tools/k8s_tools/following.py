@@ -12,8 +12,8 @@ from mcp_tools.at_most import at_most
 from mcp_tools.discovery import not_served
 from mcp_tools.error_answers import described
 from mcp_tools.held_watch import WatchTarget
-from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_page
+from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_names import namespace_name
 from mcp_tools.permitted_namespaces import permitted_namespaces
 from mcp_tools.tool_declaration import (
@@ -156,7 +156,7 @@ async def _count(api: ClusterApi, kind: Kind, namespace: str) -> dict[str, Any]:
     scope = namespace_name(namespace) if namespace else None
     doing = f"count {kind.name}" + (f" in namespace {scope}" if scope else "")
     try:
-        answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+        found = await count_objects_at(api, kind.api_path(scope), doing=doing)
     except NotFound as error:
         raise not_served(api.context, kind, error) from None
     page = decode_page(answer.body, doing)

@@ -17,6 +17,7 @@ from mcp_tools.json_repair import LEVELS, depth_of, repaired
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
 from mcp_tools.list_pages import decode_page
 from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_forms import form_of
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.output_schemas import ENVELOPE, obj
@@ -86,7 +87,7 @@ async def _cluster_uid(api: ClusterApi) -> str | None:
 async def _count(api: ClusterApi, kind: Kind) -> int | None:
     """One item and `remainingItemCount`: exact, and 5 ms however many there are."""
     try:
-        answer = await api.get(kind.api_path(), doing=f"count {kind.name}", query=[("limit", 1)], accept=METADATA_LIST)
+        return (await count_objects_at(api, kind.api_path(), doing=f"count {kind.name}")).count
     except NotPermitted:
         return None
     page = decode_page(answer.body, f"count {kind.name}")
