@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +122,66 @@ def nowhere_kubeconfig(tmp_path: Path) -> Path:
 def nowhere_gate(nowhere_kubeconfig: Path, tool_client: Callable[..., ToolClient]) -> Callable[[], ToolGate]:
     """Makes the gate of a server that reaches no cluster."""
     return tool_client(nowhere_kubeconfig, read_only=True).gate
+
+
+class ServedProcess:
+    """``k8s-mcp --transport streamable-http`` as a process."""
+
+    def __init__(self, folder: Path, kubeconfig: Path | str, *flags: str, token: str | None = TOKEN, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+        self.token_file = folder / "http-token"
+        if token is not None:
+            self.token_file.write_text(token + "\n")
+            self.token_file.chmod(0o600)
+            flags = ("--token-file", str(self.token_file), *flags)
+        self._log = folder / "http-server.log"
+        command = [sys.executable, "-m", "mcp_tools", "--transport", "streamable-http", "--port", "0", *flags]
+        given = {
+            "KUBECONFIG": str(kubeconfig),
+            "REDACTION_KEY_FILE": str(folder / "redaction.key"),
+            "XDG_STATE_HOME": str(folder),
+        }
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, env=kept | given | environment, stdin=subprocess.DEVNULL, stderr=log)
+        self.url = self._address()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2].partition("/")[0])
+
+    def memory_mb(self) -> float:
+        """Resident memory now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def _address(self) -> str:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := re.search(r"serving \d+ tools at (http\S+)", self.log):
+                return found[1]
+            time.sleep(0.02)
+        raise AssertionError(self.log)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., ServedProcess]]:
+    """``served(kubeconfig, *flags)`` starts a server that ends with the test."""
+    started: list[ServedProcess] = []
+
+    def start(kubeconfig: Path | str, *flags: str, **options: Any) -> ServedProcess:
+        started.append(ServedProcess(tmp_path, kubeconfig, *flags, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()

@@ -74,6 +74,9 @@ def serve(
     env_file: Path | None = typer.Option(None, "--env-file", help="Read settings from this file instead of the project's .env."),
 ) -> None:
     """See the help of `app`. A callback, so that the group reports errors; there are no sub-commands."""
+    over_http = transport is Transport.STREAMABLE_HTTP
+    _refuse_contradictions(context, over_http=over_http)
+
     from configuration.logs import configure_logging
     from configuration.sources import load
     from mcp_tools.all_tools import ALL_TOOLS
@@ -82,8 +85,6 @@ def serve(
 
     configure_logging(debug=debug)
     settings = load(McpSettings, env_file=env_file, mcp_token_file=token_file)
-    over_http = transport is Transport.STREAMABLE_HTTP
-    _refuse_contradictions(context, over_http=over_http)
     read_only = read_only or (over_http and not allow_writes)
     policy = policy_of(
         settings, [tool.name for tool in ALL_TOOLS], allow=allow, deny=deny, read_only=read_only, enable_exec=enable_exec,

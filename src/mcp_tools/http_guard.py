@@ -84,7 +84,7 @@ class HttpGuard:
         headers = _headers(scope)
         if scope["path"] == HEALTH_PATH:
             self._healthy(scope)
-            await answered.text(200, "ok")
+            await answered.whole(200, b"ok\n", b"text/plain; charset=utf-8")
             return
         self._check_names(headers)
         if scope["path"] != MCP_PATH:
@@ -161,15 +161,17 @@ class _Answer:
         await self._send(message)
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
-    async def text(self, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        body = text.encode() + b"\n"
-        fixed = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()))
+    async def whole(self, status: int, body: bytes, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        fixed = ((b"content-type", content_type), (b"content-length", str(len(body)).encode()))
         await self({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
         await self({"type": "http.response.body", "body": body})
 
     async def refuse(self, refusal: Refusal) -> None:
+        """As an error of JSON-RPC: clients show its message, and of any other body nothing."""
         if not self.status:
-            await self.text(refusal.status, refusal.reason, refusal.headers)
+            error = {"code": -32600 if refusal.status < 500 else -32603, "message": f"{refusal.status}: {refusal.reason}"}
+            body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
+            await self.whole(refusal.status, body, b"application/json", refusal.headers)
 
 
 async def _until_gone(app: Application, scope: Scope, body: bytes, receive: Receive, answered: _Answer) -> None:

@@ -73,14 +73,34 @@ class AcceptedTokens:
         self._digests = tuple(_digest(_checked(token, f"token file {file}")) for token in tokens)
 
 
-def read_token(file: Path | None, value: str, *, setting: str) -> str:
-    """The token that a client sends: the first in the file, else the variable's; "" for none. Raises ConfigurationError."""
-    if file is None:
-        return _checked(value, setting, shortest=1) if value else ""
-    content, status = _content(file)
-    _refuse_open_file(file, status)
-    token = next(iter(_lines(content)), "")
-    return _checked(token, f"{setting}_FILE {file}", shortest=1)
+class TokenOfServer:
+    """The token that we send to a server: the first in the file, read again when it changes, else the variable's."""
+
+    def __init__(self, file: Path | None, value: str) -> None:
+        """Raises ConfigurationError when what is there at the start is no token."""
+        self._file = file
+        self._stamp: _Stamp | None = None
+        self._token = ""
+        if file is not None:
+            self._read(file)
+        elif value:
+            self._token = _checked(value, "MCP_SERVER_TOKEN", shortest=1)
+
+    def __call__(self) -> str:
+        """ "" for none. A file that has become unusable leaves the token that was read last."""
+        if self._file is not None:
+            try:
+                if self._stamp != _stamp(self._file.stat()):
+                    self._read(self._file)
+            except (OSError, ConfigurationError) as error:
+                log.debug("the token file of the server cannot be read again: %s", type(error).__name__)
+        return self._token
+
+    def _read(self, file: Path) -> None:
+        content, status = _content(file)
+        _refuse_open_file(file, status)
+        self._token = _checked(next(iter(_lines(content)), ""), f"token file {file}", shortest=1)
+        self._stamp = _stamp(status)
 
 
 def _content(file: Path) -> tuple[bytes, os.stat_result]:

@@ -5,13 +5,17 @@ The SDK bounds the events of a stream, but reads a plain JSON answer however lon
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
+from mcp_tools.http_names import is_loopback_host
+from mcp_tools.http_tokens import TokenOfServer
 from mcp_tools.server_address import ServerAddress, without_credentials
 
 if TYPE_CHECKING:
@@ -40,9 +44,24 @@ async def http_streams(address: ServerAddress) -> AsyncIterator[TransportStreams
         headers={**address.headers, "Accept-Encoding": "identity"},  # a bound on packed bytes would bound nothing
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=READ_SECONDS),
         event_hooks={"response": [bound]},
+        auth=_BearerToken(address.token) if address.token else None,
+        verify=ssl.create_default_context(cafile=address.ca_file) if address.ca_file else True,
+        trust_env=not is_loopback_host(urlsplit(address.url).hostname or ""),  # no proxy is told what stays on this machine
     )
     async with client, streamable_http_client(address.url, http_client=client, max_sse_event_size=most) as streams:
         yield streams
+
+
+class _BearerToken(httpx2.Auth):
+    """Asked for at every request: a token file may change while the server is used."""
+
+    def __init__(self, token: TokenOfServer) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Only for the server itself: it is not asked about anything else."""
+        request.headers["Authorization"] = f"Bearer {self._token()}"
+        yield request
 
 
 class _Bounded(httpx2.AsyncByteStream):

@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from configuration.errors import ConfigurationError
 from mcp_tools.child_environment import foreign_server_environment, own_server_environment
+from mcp_tools.http_names import is_loopback_host
+from mcp_tools.http_tokens import TokenOfServer
 
 if TYPE_CHECKING:
     from mcp_tools.settings import McpSettings
@@ -41,6 +44,10 @@ class ServerAddress:
     url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with every request to `url`."""
+    token: TokenOfServer | None = field(default=None, repr=False)
+    """Sent with every request to `url`, as it is then."""
+    ca_file: Path | None = None
+    """Who may vouch for `url`; None: whom the system trusts."""
     working_directory: str = ""
     """Of the child; "" for ours."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
@@ -68,11 +75,36 @@ def server_address(settings: McpSettings, environment: Mapping[str, str], own_fl
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
         _expect_type(settings, HTTP_TYPES)
-        return ServerAddress(name, False, url=url)
+        return ServerAddress(name, False, url=url, token=_token_for(settings, parts), ca_file=_ca_file(settings))
     raise ConfigurationError(
         f"MCP_SERVER_URL={without_credentials(url)}: expected stdio:// (our own server), stdio:///path/to/server, "
         "or an http(s) address"
     )
+
+
+def _token_for(settings: McpSettings, parts: SplitResult) -> TokenOfServer | None:
+    """A token is not sent where it could be read on the way. Raises ConfigurationError."""
+    token = TokenOfServer(settings.mcp_server_token_file, settings.mcp_server_token.get_secret_value().strip())
+    if not token():
+        return None
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+        raise ConfigurationError(
+            f"MCP_SERVER_URL={without_credentials(settings.mcp_server_url)}: MCP_SERVER_TOKEN would cross the network in the "
+            "clear; use https (or a tunnel that ends on this machine), or leave the token out"
+        )
+    return token
+
+
+def _ca_file(settings: McpSettings) -> Path | None:
+    if settings.mcp_server_ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=settings.mcp_server_ca_file)
+        except OSError as error:  # SSLError too
+            raise ConfigurationError(
+                f"MCP_SERVER_CA_FILE {settings.mcp_server_ca_file} cannot be used ({error.strerror}); "
+                "name a PEM file of certificates"
+            ) from None
+    return settings.mcp_server_ca_file
 
 
 def without_credentials(url: str) -> str:
