@@ -12,4 +12,5 @@ pytest_plugins = [
     "http_fixtures",
     "shop_cache_fixtures",
     "terminal_fixtures",
+    "peer_fixtures",
 ]

@@ -57,6 +57,19 @@ class ForeignAnswers:
         redacted = self._value(content)
         return redacted if isinstance(redacted, dict) else {"content": redacted}
 
+    def kubernetes_object(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """One object of the Kubernetes API, redacted as our own server redacts it, so that the same value gets the same mark."""
+        try:
+            plain = {plain_text(key): plain_value(value) for key, value in obj.items()}
+            return self._redactor.redact_object(plain)
+        except (RecursionError, TypeError, ValueError, AttributeError):
+            return {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": {}}
+
+    @property
+    def redaction(self) -> tuple[str | int, str]:
+        """Version of the rules and id of the key, as they are stored with what was redacted."""
+        return self._redactor.version, self._redactor.key_id
+
     def _value(self, value: Any) -> Any:
         """Made plain once it is decoded: what is harmless as `\\u001b` in a text is not any more afterwards."""
         try:

@@ -54,6 +54,7 @@ class ToolLoader:
         own_flags: Sequence[str] = ONLY_READS,
     ) -> None:
         self._settings = settings
+        self._environment = environment
         self._clock = clock
         self._connection = connection or ServerConnection(server_address(settings, environment, own_flags), clock=clock)
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
@@ -155,7 +156,7 @@ class ToolLoader:
 
     async def _result(self, name: str, answer: CallToolResult, started: float) -> ToolResult:
         address = self._connection.address
-        text, structured = "\n".join(_block_text(block) for block in answer.content), answer.structured_content
+        text, structured = "\n".join(block_text(block) for block in answer.content), answer.structured_content
         size = len(text) + (0 if address.ours or structured is None else len(json.dumps(structured)))
         if size > address.max_answer_characters:
             raise ToolError(
@@ -190,7 +191,7 @@ def _unknown_tool(name: str, specs: Mapping[str, ToolSpec]) -> str:
     return f"unknown tool {name[:80]!r}; {hint}"
 
 
-def _block_text(block: Any) -> str:
+def block_text(block: Any) -> str:
     """Text of a content block; what is no text (images, links) is named, not passed on."""
     if block.type == "text":
         return str(block.text)
