@@ -159,9 +159,7 @@ async def _count(api: ClusterApi, kind: Kind, namespace: str) -> dict[str, Any]:
         found = await count_objects_at(api, kind.api_path(scope), doing=doing)
     except NotFound as error:
         raise not_served(api.context, kind, error) from None
-    page = decode_page(answer.body, doing)
-    count = len(page.items or []) + (page.metadata.remaining or 0)
-    return {"count": count, "resource_version": page.metadata.resource_version, "error": None}
+    return {"count": found.count, "resource_version": found.resource_version, "error": None}
 
 
 @tool("k8s_api_usage", title="What this server has asked of the API servers", arguments={}, output=None, bulk=True)

@@ -14,11 +14,10 @@ from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools.json_repair import LEVELS, depth_of, repaired
-from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_page
+from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.managed_fields import take_manager
-from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_forms import form_of
+from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
@@ -85,13 +84,11 @@ async def _cluster_uid(api: ClusterApi) -> str | None:
 
 
 async def _count(api: ClusterApi, kind: Kind) -> int | None:
-    """One item and `remainingItemCount`: exact, and 5 ms however many there are."""
+    """None when they may not be listed."""
     try:
         return (await count_objects_at(api, kind.api_path(), doing=f"count {kind.name}")).count
     except NotPermitted:
         return None
-    page = decode_page(answer.body, f"count {kind.name}")
-    return len(page.items or []) + (page.metadata.remaining or 0)
 
 
 async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
