@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from configuration.errors import KindNotServed, NotPermitted, Unreachable, UnknownTool
+from configuration.errors import KindNotServed, NotPermitted, UnknownTool, Unreachable
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
 from controlplane.users import rule
