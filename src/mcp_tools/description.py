@@ -74,15 +74,15 @@ class Description:
         for one, rows in said:
             lines += ["", f"{one.name} ({len(rows)} of {one.count})" + (f": {one.note}" if one.note else "")]
             lines += table_lines(_columns(rows), rows) if rows else []
-        lines += ["", *manifest] if manifest else []
         lines += ["", *(_left_out_line(one) for one in left_out)] if left_out else []
+        lines += ["", *manifest] if manifest else []
         structured = {
             "object": dict(self.identity),
             "facts": facts,
             "sections": [_section(one, rows) for one, rows in said],
             "left_out": left_out,
             "envelope": replace(envelope, more=bool(left_out)).as_json(),
-        }
+        } | ({"text_lines": len(manifest)} if manifest else {})
         return ToolAnswer("\n".join(lines), structured)
 
 

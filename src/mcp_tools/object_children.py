@@ -28,11 +28,7 @@ OWNED_KINDS = {
     "jobs": "pods",
     "cronjobs": "jobs",
 }
-"""The built-in controllers. What other kinds own is looked for."""
-_CHILDLESS = frozenset(
-    {"pods", "nodes", "services", "events", "endpointslices", "persistentvolumes", "persistentvolumeclaims", "namespaces"}
-    | {"roles", "clusterroles", "rolebindings", "clusterrolebindings", "limitranges", "resourcequotas", "storageclasses"}
-)
+"""The built-in controllers. What a custom resource owns is looked for; no other declared kind owns anything."""
 _MOST_KINDS = 40
 _MOST_OBJECTS = 2000
 _STATE_COLUMNS = ("status", "status_phase", "ready", "ready_replicas", "replicas", "restarts", "completions", "healthy", "node")
@@ -63,10 +59,8 @@ class Children:
 
 async def children_of(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: dict[str, Any]) -> Children:
     """Those that are not healthy first. Raises ClusterError when they may not be listed."""
-    if kind.name in _CHILDLESS:
-        return Children([])
     if kind.name not in OWNED_KINDS:
-        return await _searched(api, tools, kind, manifest)
+        return await _searched(api, tools, kind, manifest) if kind.generic else Children([])
     namespace, selector = manifest["metadata"].get("namespace"), selector_of(manifest)
     owners, found, more = {str(manifest["metadata"]["uid"])}, list[Child](), False
     parent = kind.name
@@ -131,7 +125,7 @@ async def _searched(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: d
     related = [
         kind_of(one)
         for one in served.resources
-        if "list" in one.verbs and one.group not in ("events.k8s.io", "metrics.k8s.io") and one.name not in ("events", "secrets")
+        if "list" in one.verbs and one.group not in ("events.k8s.io", "metrics.k8s.io") and one.name != "events"
         and (one.namespaced or not namespace)
         and (one.group == kind.group or one.full_name in _DECLARED)
     ]  # fmt: skip

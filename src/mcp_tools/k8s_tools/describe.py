@@ -19,7 +19,7 @@ from mcp_tools.event_folding import event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.events import read_events
 from mcp_tools.k8s_tools.reading import read_object, scope_of
-from mcp_tools.object_children import OWNED_KINDS, Children, children_of
+from mcp_tools.object_children import OWNED_KINDS, Children, children_of, selector_of
 from mcp_tools.object_names import object_name
 from mcp_tools.object_owners import owners_of
 from mcp_tools.object_surroundings import surroundings
@@ -49,6 +49,8 @@ _SHOWN_ELSEWHERE = {
     "pods": frozenset({"images", "ready_containers", "total_containers", "pod_ips", "tolerations"}),
     "services": frozenset({"port_list", "selector_map", "cluster_ips"}),
 }
+_LISTED = OWNED_KINDS | {"deployments": "pods"}
+"""What to list for the children that are left out: those at the end of the chain."""
 _LONGEST_ANNOTATION = 120
 _MOST_MANIFEST_LINES = 2000
 
@@ -80,7 +82,9 @@ _MOST_MANIFEST_LINES = 2000
                 "items": obj({"what": _TEXT, "shown": _COUNT, "total": _COUNT, "call": _TEXT}),
             },
             "envelope": ENVELOPE,
-        }
+            "text_lines": {"type": "integer", "description": "Lines at the end of the text that are nowhere else: the manifest"},
+        },
+        optional=("text_lines",),
     ),
 )  # fmt: skip
 async def describe(
@@ -149,7 +153,8 @@ async def _owners(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any])
 async def _children(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: dict[str, Any]) -> list[Section]:
     children = await children_of(api, tools, kind, manifest)
     namespace = (manifest.get("metadata") or {}).get("namespace")
-    rest = call_text("k8s_list_resources", {"kind": OWNED_KINDS.get(kind.name, "pods"), "namespace": namespace})
+    listed = {"kind": _LISTED.get(kind.name, "pods"), "namespace": namespace, "label_selector": selector_of(manifest)}
+    rest = call_text("k8s_list_resources", listed)
     sections = [Section("children", [child.as_row() for child in children.found], rest, note=children.note)]
     if kind.name in OWNED_KINDS and children.found:
         sections += await _or_note(tools, "events of children", _events_of_children(api, tools, namespace, children))
