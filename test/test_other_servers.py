@@ -248,3 +248,30 @@ async def test_with_live_access_switched_off_no_other_server_is_called(open_gate
 def test_a_policy_for_another_server_has_no_conditions_and_names_it_whole(policy: str) -> None:
     with pytest.raises(ConfigurationError, match="--approve="):
         PolicyApprover.parse([policy])
+
+
+# --- what a person sees
+
+
+def test_doctor_names_the_state_of_each_server(tmp_path: Path, dead_kubeconfig: Path) -> None:
+    file = servers_file(tmp_path, notes=STDIO, dead={"command": str(tmp_path / "no-such-program")})
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(dead_kubeconfig), "MCP_SERVERS_FILE": str(file),
+        "CACHE_DB_PATH": str(tmp_path / "cache.db"), "REDACTION_KEY_FILE": str(tmp_path / "key"), "COLUMNS": "400",
+    }  # fmt: skip
+    main = str(Path(sys.executable).with_name("main"))
+    done = subprocess.run(
+        [main, "doctor", "-o", "json"], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    checks = [check for check in json.loads(done.stdout)["checks"] if check["part"] == "MCP servers"]
+    assert [check["state"] for check in checks] == ["ok", "warn"]
+    assert "notes (" in checks[0]["finding"]
+    assert "tools, each asks before it is called" in checks[0]["finding"]
+    assert "no-such-program" in checks[1]["finding"]
+    shown = subprocess.run(
+        [main, "tools", "-o", "json"], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    offered = {tool["name"]: tool for tool in json.loads(shown.stdout)["tools"]}
+    assert offered[WRITE]["read_only"] is False
+    assert offered[WRITE]["server"] == "notes"
+    assert "canary" not in shown.stdout + shown.stderr + done.stdout + done.stderr
