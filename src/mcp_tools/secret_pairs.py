@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mcp_tools.harmless_values import is_harmless
 from mcp_tools.redaction_marks import is_marked
-from mcp_tools.secret_names import is_harmless, is_secret_name
+from mcp_tools.secret_names import is_secret_name
 
 _NAME = re.compile(
     r"(?<![\w.$/-])([\w.$/-]++)"  # the name, also a path of names; tried once a run of characters, not at each of them
@@ -38,10 +39,14 @@ _REST_OF_LINE = re.compile(r"(?P<rest>[^\n]*?)(?=[ \t]*(?:\n|\r|\Z|[ \t]#[^\n]*(
 _BARE = re.compile(r"(?P<bare>[^\s\"'`<>,;&|)}\]\\]+)")
 _OPEN_QUOTED = re.compile(r"\\*[\"'](?P<open>[^\n]+)")  # cut off before the closing quote
 _LINE_START = re.compile(r"[ \t]*(?:(?:-|export|set|SET|ENV|ARG|\$env:)[ \t]+)*[\"']?\Z")
+_TAG = re.compile(r"(?:v?\d+\.\d[\w.-]*|v\d[\w.-]*|latest|stable|edge|main|master|nightly)(?![\w-])")
+_PORT = re.compile(r"\d{2,5}(?![\w.@-])")
+_ANOTHER_WORD = re.compile(r",?[ \t]+[A-Za-z]")
 _WHOLE_LINE_NAMES = re.compile(r"cookie|authorization", re.IGNORECASE)
 _NO_VALUES = frozenset(
     {"not", "missing", "required", "invalid", "empty", "wrong", "incorrect", "expired", "too", "set", "unset", "a", "an", "the",
-     "no", "in", "being", "used", "valid", "stored", "optional", "mandatory", "deprecated", "now", "about", "ok", "read"}
+     "no", "in", "being", "used", "valid", "stored", "optional", "mandatory", "deprecated", "now", "about", "ok", "read", "found",
+     "kept", "ready", "present", "absent", "unknown", "known", "correct", "safe", "gone", "available", "immutable", "done"}
 )  # fmt: skip
 
 
@@ -58,7 +63,7 @@ def _replace(text: str, mark: Callable[[str], str], names: re.Pattern[str]) -> s
     while found := names.search(text, position):
         position = found.end()
         name = found[1]
-        if not is_secret_name(name):
+        if not is_secret_name(name) or _is_address(text, found):
             continue
         span = _value_span(text, found)
         if span is None:
@@ -91,9 +96,28 @@ def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     if cut := _OPEN_QUOTED.match(text, start):
         return cut.span("open")
     bare = _BARE.match(text, start)
-    if bare is None or (sentence and bare["bare"].rstrip(".:!").lower() in _NO_VALUES):
+    if bare is None or (sentence and _goes_on(text, bare)):
         return None
     return bare.span("bare")
+
+
+def _is_address(text: str, found: re.Match[str]) -> bool:
+    """`team/vault-secrets:v1.2`, `//secret-store.shop.svc:8443`: an image or a host, and its tag or port."""
+    name = found[1]
+    if len(found[0]) != len(name) + 1 or found[0][-1] != ":":
+        return False
+    if "/" in name.strip("/") and _TAG.match(text, found.end()):
+        return True
+    host = name.startswith("//") or ("." in name and not is_secret_name(name.rsplit(".", 1)[1]))
+    return host and _PORT.match(text, found.end()) is not None
+
+
+def _goes_on(text: str, found: re.Match[str]) -> bool:
+    """`the token is rotated daily`: the word after `is` is one of a sentence."""
+    word = found["bare"].rstrip(".:!")
+    if word.lower() in _NO_VALUES or (word.isalpha() and word.endswith("ed")):
+        return True
+    return word.isalpha() and word.islower() and _ANOTHER_WORD.match(text, found.end()) is not None
 
 
 def _begins_line(text: str, position: int) -> bool:
