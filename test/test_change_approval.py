@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from mcp import Client
 from mcp_types import ElicitResult, InputRequiredResult
 
 from controlplane.control_plane import ControlPlane
+from exec_server import exec_server
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.change_questions import KEPT_SECONDS, PlannedChange, WaitingQuestions, narrowest_rule, question_about
@@ -45,7 +47,9 @@ def asking(control_plane: ControlPlane, tool_client: Callable[..., ToolClient]) 
 
     def make(person: Person | None = None, mode: str = "auto", *, allow: str = "", deny: str = "") -> ToolClient:
         policy = ServerPolicy(
-            allow=rules_of([allow] if allow else [], "--allow", TOOLS), deny=rules_of([deny] if deny else [], "--deny", TOOLS)
+            enable_exec=True,
+            allow=rules_of([allow] if allow else [], "--allow", TOOLS),
+            deny=rules_of([deny] if deny else [], "--deny", TOOLS),
         )
         return tool_client(control_plane.kubeconfig, policy=policy, person=person, mode=mode)
 
@@ -248,6 +252,31 @@ def test_no_argument_of_any_tool_grants_an_approval(name: str, asking: Any) -> N
 def test_a_dry_run_is_true_or_false_and_nothing_like_it(value: object, asking: Any, namespace: str) -> None:
     error = asking().error(CREATE, name="forged", namespace=namespace, image="nginx", dry_run=value)
     assert error["type"] == "InvalidArguments"
+
+
+@both_generations
+def test_a_command_is_shown_whole_before_it_runs(mode: str, tool_client: Callable[..., ToolClient], tmp_path: Path) -> None:
+    with exec_server(messages=[(1, b"done\n")]) as server:
+
+        def client(person: Person | None, **policy: Any) -> ToolClient:
+            offered = ServerPolicy(enable_exec=True, **policy)
+            return tool_client(server.kubeconfig(tmp_path), policy=offered, person=person, mode=mode)
+
+        command = {"name": "web-1", "namespace": "dev", "command": ["sh", "-c", "echo one\u202e; rm -rf /data"]}
+        no, yes = Person("decline"), Person()
+        assert client(no).error("k8s_exec", command)["type"] == "ApprovalNeeded"
+        assert client(None).error("k8s_exec", command)["type"] == "ApprovalNeeded"
+        long = command | {"command": ["sh", "-c", " " * 4000 + "rm -rf /data"]}
+        assert client(yes).error("k8s_exec", long)["type"] in ("ApprovalNeeded", "InvalidArguments")
+        assert yes.asked == server.commands == []
+        assert client(yes)("k8s_exec", command)["exit_code"] == 0
+        (question,) = yes.asked
+        assert "- connect pods/exec dev/web-1" in question
+        assert "rm -rf /data" in question
+        assert "one\\u202e;" in question
+        rules = rules_of(["tool=k8s_exec,namespace=dev"], "--allow", TOOLS)
+        assert client(None, allow=rules)("k8s_exec", command)["exit_code"] == 0
+        assert len(server.commands) == 2
 
 
 # --- the question itself

@@ -13,9 +13,9 @@ from mcp_tools.asked_person import Person, Says
 from mcp_tools.change_questions import (
     PlannedChange,
     WaitingQuestions,
+    arguments_in_full,
     narrowest_rule,
     question_about,
-    without_dry_run_details,
 )
 from mcp_tools.request_guard import ToolCall, during
 from mcp_tools.server_policy import ServerPolicy
@@ -57,7 +57,7 @@ class ChangeGate:
         if (token := person.question_token) is not None:
             plan = self._waiting.take(token, tool.name, arguments)
             return await self._answered(tool, plan, person.said)
-        planned = await (self._planned(tool, arguments) if "dry_run" in tool.arguments else self._begun(tool, arguments))
+        planned = await self._tried(tool, arguments)
         if isinstance(planned, ToolAnswer):
             return planned
         if all(self._policy.allows(tool.name, target) for target in planned.targets):
@@ -67,6 +67,10 @@ class ChangeGate:
     async def _made(self, tool: ToolDeclaration, arguments: Arguments, call: ToolCall) -> ToolAnswer:
         with during(call):
             return await self._run(tool, arguments)
+
+    async def _tried(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
+        plan = await self._planned(tool, arguments) if "dry_run" in tool.arguments else None
+        return plan if plan is not None and plan.targets else await self._begun(tool, arguments)
 
     async def _planned(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange:
         """Its own dry run, with the guard writing down what it touches. Raises what the dry run raises."""
@@ -91,7 +95,10 @@ class ChangeGate:
         )
 
     async def _begun(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
-        """A tool without dry run is begun, and stopped by the guard at the first change that nobody has permitted."""
+        """What the API server cannot try (exec) is begun, and stopped by the guard at the first change that nobody has permitted.
+
+        The answer of a tool that changes nothing this time.
+        """
         call = ToolCall(tool.name, may_change=True)
         try:
             answer = await self._made(tool, arguments, call)
@@ -101,7 +108,7 @@ class ChangeGate:
         else:
             if not call.refused:
                 return answer
-        details = without_dry_run_details(arguments, tool.name)
+        details = arguments_in_full(arguments, tool.name)
         return PlannedChange(tool.name, arguments, arguments, tuple(call.refused), details=details)
 
     async def _asked(self, tool: ToolDeclaration, plan: PlannedChange, person: Person) -> ToolAnswer | OpenQuestion:

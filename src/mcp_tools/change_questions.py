@@ -106,9 +106,13 @@ class WaitingQuestions:
             del self._waiting[token]
 
 
-def without_dry_run_details(arguments: Mapping[str, Any], tool: str) -> str:
-    """Arguments as text, whole. Raises ApprovalNeeded when they are too long to be read."""
-    text = json.dumps(dict(arguments), ensure_ascii=False, indent=1)
+def arguments_in_full(arguments: Mapping[str, Any], tool: str) -> str:
+    """Arguments as text, whole, with what is not to be seen written as an escape.
+
+    Raises ApprovalNeeded when they are too long to be read.
+    """
+    raw = json.dumps(dict(arguments), ensure_ascii=False, indent=1)
+    text = "".join(char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in raw)
     if len(text) > MAX_DETAILS_CHARACTERS:
         raise ApprovalNeeded(
             f"{tool}: these arguments are too long for a person to read; make them shorter than 4,000 characters"
