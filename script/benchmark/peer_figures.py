@@ -18,10 +18,10 @@ from typing import Any
 from figures import Section
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
-from peer_server import VERSION, peer_binary
 
 from agent.commands.tools import count_tokens
 from controlplane.polling import wait_until
+from peer_server import VERSION, peer_binary
 
 SMALL = 500
 GOALS = {500: 10, 10_000: 200}
@@ -40,7 +40,7 @@ Call = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """`ours` and `theirs`: the calls that answer it, by the cheapest way that each server has. `needles` must be in the answer."""
+    """`ours`, `theirs`: the calls that answer it, by the cheapest way that each server has. `needles` must be in the answer."""
 
     title: str
     ours: tuple[Call, ...]
@@ -111,7 +111,7 @@ def questions(failing: tuple[str, ...]) -> list[Question]:
     phases = {"fieldSelector": "status.phase!=Running,status.phase!=Succeeded"}
     log = {"namespace": NAMESPACE, "name": VICTIM, "container": "app"}
     return [
-        Question("list all pods", (("k8s_list_pods", {}),), (("pods_list", {}),)),
+        Question("list all pods, and say which are not healthy", (("k8s_list_pods", {}),), (("pods_list", {}),), failing),
         Question("failing pods", (("k8s_list_pods", {"healthy": False}),), (("pods_list", {}),), failing),
         Question(
             "failing pods, theirs asked by phase, which does not see what restarts",
