@@ -227,8 +227,9 @@ def test_a_private_key_over_several_lines_stays_hidden_with_and_without_timestam
     key = ["-----BEGIN PRIVATE KEY-----", *KEY_BODY, "-----END PRIVATE KEY-----"]
     control_plane.pods.create(place, "keeper", None)
     control_plane.logs.set(place, "keeper", "\n".join(["before the key", *key, "after the key"]))
-    for timestamps in (False, True):
-        result = tools.result(TOOL, name="keeper", namespace=place, timestamps=timestamps)
+    # the whole log, and one that begins inside of the key
+    for timestamps, tail in ((False, 9), (True, 9), (False, 4), (True, 4)):
+        result = tools.result(TOOL, name="keeper", namespace=place, timestamps=timestamps, tail_lines=tail)
         assert not [part for part in KEY_BODY if part in str(result)]
         assert "after the key" in text_of(result)
         assert "‹redacted:" in text_of(result)

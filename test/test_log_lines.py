@@ -37,7 +37,14 @@ def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("body", "lines"),
-    [(b"", []), (b"\n", [""]), (b"a\n\nb\n", ["a", "", "b"]), (b"\xff\xfe", ["\ufffd\ufffd"]), (b"a\rb\r\n", ["a", "b"])],
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"a\n\nb\n", ["a", "", "b"]),
+        (b"\xff\xfe", ["\ufffd\ufffd"]),
+        (b"a\rb\r\n", ["a", "b"]),
+        (b"\x1b[31mred\x1b[0m\x07\n\x1b]0;title\x07b", ["red", "b"]),
+    ],
 )
 def test_odd_bytes_become_lines(body: bytes, lines: list[str]) -> None:
     assert texts(body) == lines
