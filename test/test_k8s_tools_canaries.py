@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from controlplane.control_plane import ControlPlane
+from helm_records import release, store
 from kinds.registry import KINDS
 from mcp_tools.all_tools import ALL_TOOLS
 from secret_canaries import TEXT_FORMS, leaks
@@ -102,6 +103,11 @@ def planted(control_plane: ControlPlane) -> Iterator[str]:
     control_plane.logs.set(name, "bare", f"token={STRUCTURED['log']}\n{SCRIPT}", previous=f"token={STRUCTURED['log']}")
     condition = {"type": "Example", "status": "False", "message": f"password={STRUCTURED['condition message']}"}
     control_plane.api.patch(f"/api/v1/namespaces/{name}/pods/bare/status", {"status": {"conditions": [condition]}}, "strategic")
+    written = {"token": SCRIPT, "password": STRUCTURED["annotation"], "env": {"GREETING": STRUCTURED["env value"]}}
+    values = written | {"script": SCRIPT, "list": [canary.text for canary in TEXT_FORMS]}
+    documents = [json.dumps(item).replace(STRUCTURED["env value"], "cnry-env-before") for item in items]
+    texts = {"manifest": "\n---\n".join(documents), "notes": SCRIPT, "description": SCRIPT}
+    store(control_plane.api, release(name, "canary", config=values, values=values, **texts))
     yield name
     control_plane.delete_namespace(name)
 
@@ -124,6 +130,15 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
         "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
         "k8s_list_contexts": [{}],
         "k8s_list_api_resources": [{}, {"name": secret}],
+        "k8s_helm": [
+            {"namespace": namespace},
+            *(
+                {"what": what, "release": "canary", "namespace": namespace, "max_tokens": 100_000}
+                for what in ("status", "history", "values", "all_values", "manifest", "notes", "drift")
+            ),
+            {"what": "values", "release": "canary", "namespace": namespace, "only": secret},
+            {"what": "values", "release": secret},
+        ],
         "k8s_inspect_secret": [
             {"name": "s", "namespace": namespace},
             {"name": "payload", "namespace": namespace},
@@ -207,6 +222,7 @@ def test_no_planted_secret_comes_out_of_a_tool(tools: ToolClient, planted: str, 
 
 
 CHANNELS = {
+    "k8s_helm": {"env value", "annotation", "private key", "jwt", "sentence"},
     "k8s_get_cluster_info": {"log"},
     "k8s_list_resources": {"event message", "log"},
     "k8s_get_resource": {
