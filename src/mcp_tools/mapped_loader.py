@@ -34,8 +34,9 @@ def loader_of_programs(
     address = server_address(settings, environment)
     if address.ours or settings.mcp_server_name != kubernetes_mcp_server.NAME:
         return ToolLoader(settings, environment=environment, clock=clock)
+    address = replace(address, max_message_bytes=MESSAGE_BYTES)
     if address.command:
-        address = replace(address, command=(*address.command, *kubernetes_mcp_server.ARGUMENTS), max_message_bytes=MESSAGE_BYTES)
+        address = replace(address, command=(*address.command, *kubernetes_mcp_server.ARGUMENTS))
     return MappedLoader(settings, environment=environment, connection=ServerConnection(address, clock=clock), clock=clock)
 
 
