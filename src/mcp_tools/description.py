@@ -73,7 +73,7 @@ class Description:
         lines = [self.head, *(f"{name}: {_value(value)}" for name, value in facts.items())]
         for one, rows in said:
             lines += ["", f"{one.name} ({len(rows)} of {one.count})" + (f": {one.note}" if one.note else "")]
-            lines += table_lines(_columns(rows), rows) if rows else []
+            lines += table_lines(_columns(rows), rows, _LONGEST) if rows else []
         lines += ["", *(_left_out_line(one) for one in left_out)] if left_out else []
         lines += ["", *manifest] if manifest else []
         structured = {

@@ -26,7 +26,7 @@ EVENT_ROW: dict[str, Any] = {
     },
     "required": list(COLUMNS),
 }
-_MESSAGE = 400
+MESSAGE = 400
 
 
 @dataclass(slots=True)
@@ -89,4 +89,4 @@ def _seen(event: EventRecord) -> int:
 
 
 def _short(message: str | None) -> str | None:
-    return message if message is None or len(message) <= _MESSAGE else f"{message[:_MESSAGE]}…"
+    return message if message is None or len(message) <= MESSAGE else f"{message[:MESSAGE]}…"

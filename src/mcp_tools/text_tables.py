@@ -10,17 +10,19 @@ import orjson
 from kinds.envelope import Envelope
 from mcp_tools.plain_text import plain_text
 
-_CELL = 120
+CELL = 120
+"""Characters of a cell, unless told."""
 
 
 def rows_as_text(
-    columns: Sequence[str], rows: Sequence[dict[str, Any]], envelope: Envelope, continue_token: str, *, more: str = ""
-) -> str:
+    columns: Sequence[str], rows: Sequence[dict[str, Any]], envelope: Envelope, continue_token: str, *, more: str = "",
+    longest: int = CELL,
+) -> str:  # fmt: skip
     """One line a row, cells parted by a tab; the first line says how much this is, the last how to get the rest: `more`, the
-    call that gives it, or else the continue token."""
+    call that gives it, or else the continue token. `longest` is that of a cell, in characters."""
     lines = [_head(envelope)]
     if rows:
-        lines += table_lines(columns, rows)
+        lines += table_lines(columns, rows, longest)
     if more:
         lines.append(f"more: {more}")
     elif continue_token:
@@ -28,9 +30,9 @@ def rows_as_text(
     return "\n".join(lines)
 
 
-def table_lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def table_lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], longest: int = CELL) -> list[str]:
     """The names of the columns, then the rows."""
-    return ["\t".join(columns), *("\t".join(_cell(row.get(column)) for column in columns) for row in rows)]
+    return ["\t".join(columns), *("\t".join(_cell(row.get(column), longest) for column in columns) for row in rows)]
 
 
 def call_text(tool: str, arguments: Mapping[str, Any]) -> str:
@@ -45,9 +47,9 @@ def _head(envelope: Envelope) -> str:
     return f"{what}, {envelope.source} as of {envelope.as_json()['as_of']}" + (f" ({envelope.note})" if envelope.note else "")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int) -> str:
     if value is None:
         return "-"
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     text = " ".join(plain_text(text).split())
-    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -12,7 +12,7 @@ from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools.answer_budget import fitting
-from mcp_tools.event_folding import COLUMNS, EVENT_ROW, FoldedEvent, event_row, fold, ordered
+from mcp_tools.event_folding import COLUMNS, EVENT_ROW, MESSAGE, FoldedEvent, event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_reading import Objects, read_objects
@@ -102,7 +102,9 @@ async def list_events(
             api.context, "events", now=now, shown=len(rows), total=None if read.more else len(folded), more=left > 0,
             complete=not read.more, note="; ".join(notes),
         )  # fmt: skip
-        return ToolAnswer(rows_as_text(COLUMNS, rows, envelope, ""), {"rows": rows, "envelope": envelope.as_json()})
+        return ToolAnswer(
+            rows_as_text(COLUMNS, rows, envelope, "", longest=MESSAGE), {"rows": rows, "envelope": envelope.as_json()}
+        )
 
     return fitting(folded[skip:], lambda shown: render(list(shown)), max_tokens)
 
