@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from configuration.errors import ConfigurationError
 from mcp_tools.redaction import MARK, Redactor, contains_mark
 from mcp_tools.redaction_key import read_or_create_key
-from mcp_tools.secret_names import is_secret_name
-from secret_canaries import TEXT_FORMS, Canary, leaks
+from mcp_tools.secret_names import is_secret_name, may_name_secrets
+from secret_canaries import OBJECT_FORMS, TEXT_FORMS, Canary, leaks
 
 REDACTOR = Redactor(bytes(range(32)))
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -91,7 +91,83 @@ ORDINARY_TEXT = (
     "authorization:\n  credentials_file: /etc/token",
     "secrets:\n- name: registry-login",
     "\x1b[32mINFO\x1b[0m ready\r\n",
+    "auth: oidc",
+    "authorization: Webhook",
+    "--auth basic",
+    "The token is rotated daily by the controller.",
+    "when an ExternalSecret is deleted",
+    "basicAuth defines the Basic Authentication credentials used by the client",
+    'Successfully pulled image "ghcr.example/team/vault-secrets-webhook:v1.2.3" in 2.1s',
+    'Get "https://secret-store.vault.svc:8443/healthz": context deadline exceeded',
+    "lookup vault-token.shop.svc:8200 on 10.96.0.10:53: no such host",
+    "--initial-cluster-token etcd-cluster-1",
+    "redis-cli -p 26379 sentinel reset shop",
+    "--requirepass $(REDIS_PASSWORD)",
+    "PASSWORD=$(cat /run/secrets/password)",
+    "clientSecret: $oidc.example.clientSecret",
+    "password: {{ .Values.password }}",
+    "user:bob@example.com",
+    "image app:v1@sha256:" + "0b1c" * 16,
+    "from:bob@example.com",
+    "00:11:22:33:44:55",
+    "time_key time",
+    "password ''",
 )
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"metadata": {"annotations": {"nginx.ingress.kubernetes.io/auth-secret": "shop/basic-auth"}}},
+        {"metadata": {"annotations": {"vault.hashicorp.com/agent-inject-secret-db": "secret/data/shop/db"}}},
+        {"metadata": {"annotations": {"secret.reloader.example.com/reload": "shop-db,shop-tls"}}},
+        {"spec": {"data": [{"secretKey": "password", "remoteRef": {"key": "shop/db", "property": "password"}}]}},
+        {"spec": {"credentials": {"secretName": "shop-db", "key": "password", "name": "db", "optional": True}}},
+        {"spec": {"password": {"valueFrom": {"secretKeyRef": {"name": "shop-db", "key": "password"}}}}},
+        {"spec": {"auth": {"existingSecret": "shop-db", "secretKeys": {"userPasswordKey": "user-password"}}}},
+        {"spec": {"apiTokenSecretRef": {"name": "dns", "key": "api-token"}}},
+        {"spec": {"tokenRequests": [{"audience": "vault", "expirationSeconds": 600}]}},
+        {"spec": {"privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always", "encoding": "PKCS1", "size": 256}}},
+        {"spec": {"external-secrets": {"image": {"tag": "v1"}, "serviceAccount": {"create": "yes", "name": "eso"}}}},
+        {"spec": {"provider": {"gcpSecretsManager": {"projectID": "shop-1"}}}},
+        {"spec": {"secrets": [{"name": "registry-login"}, {"name": "shop-db"}]}},
+        {"spec": {"auth": "oidc", "authentication": {"type": "basic"}}},
+        {"spec": {"image": "registry.example/team/external-secrets:v0.9.1"}},
+        {
+            "spec": {
+                "openAPIV3Schema": {
+                    "properties": {
+                        "password": {"type": "string", "description": "The password is read from a Secret."},
+                        "credentials": {
+                            "type": "object",
+                            "properties": {"key": {"type": "string", "description": "Of the Secret."}},
+                        },
+                        "env": {"type": "array", "description": "Variables."},
+                    }
+                }
+            }
+        },
+    ],
+    ids=lambda obj: json.dumps(obj)[10:60],
+)
+def test_what_only_refers_to_a_secret_stays_readable(obj: dict[str, object]) -> None:
+    assert json.loads(redacted({"kind": "Widget", **obj})) == {"kind": "Widget", **obj}
+
+
+def test_a_default_in_a_schema_is_marked_under_a_secret_name() -> None:
+    schema = {"properties": {"password": {"type": "string", "default": "cnry-default"}, "mode": {"default": "fast"}}}
+    output = redacted({"kind": "CustomResourceDefinition", "spec": {"openAPIV3Schema": schema}})
+    assert "cnry-default" not in output
+    assert "fast" in output
+
+
+@given(
+    st.text(alphabet="abcdefghikmnopqrstuwyACKPST_-.jJ1/ ", max_size=24) | st.sampled_from(["myPw", "x_pat", "API_KEY", "jwt"])
+)
+@settings(max_examples=500, deadline=None)
+def test_the_cheap_test_for_names_misses_no_secret_name(name: str) -> None:
+    if is_secret_name(name):
+        assert may_name_secrets(name)
 
 
 @pytest.mark.parametrize("text", ORDINARY_TEXT)
@@ -256,6 +332,14 @@ def test_a_value_is_marked_for_the_name_it_has_in_the_object(obj: dict[str, obje
     output = redacted({"kind": "Widget", **obj})
     assert leaks(output, value) == []
     assert MARK.search(output)
+
+
+@pytest.mark.parametrize(("fields", "value"), [form[1:] for form in OBJECT_FORMS], ids=[form[0] for form in OBJECT_FORMS])
+def test_a_secret_is_marked_wherever_it_hides_in_an_object(fields: dict[str, object], value: str) -> None:
+    assert leaks(json.dumps(fields), value) or "blob" in fields
+    output = redacted({"kind": "Widget", "spec": fields, "metadata": {"annotations": {"example.com/copy": json.dumps(fields)}}})
+    assert leaks(output, value) == []
+    assert output.count("redacted:") >= 2
 
 
 @pytest.mark.parametrize(

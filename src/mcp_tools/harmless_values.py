@@ -57,10 +57,10 @@ def is_harmless(name: str, value: str) -> bool:
         return True
     if _NUMBER.fullmatch(value):
         return not numbers_are_secret(name)
-    return _names_something(name, value) or is_public_pem(value)
+    return names_something(name, value) or is_public_pem(value)
 
 
-def _names_something(name: str, value: str) -> bool:
+def names_something(name: str, value: str) -> bool:
     """A reference by what the name says that it holds."""
     if len(value) > 300:
         return False
@@ -75,6 +75,11 @@ def _names_something(name: str, value: str) -> bool:
     if _INJECTED.search(name) and "/" in value and re.fullmatch(r"[\w./-]+", value):
         return True
     return bool(_KEY_NAMES.search(name) and _KEY_OF_SECRET.fullmatch(value) and _WORDS_OF_KEYS.search(value))
+
+
+def is_plain_setting(value: str) -> bool:
+    """What may be shown inside `credentials: {…}`, whatever its name: all safe literals but bare numbers."""
+    return is_safe_literal(value) and not value.isdigit()
 
 
 def is_public_pem(value: str) -> bool:

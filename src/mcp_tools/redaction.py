@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from mcp_tools import secret_commands, secret_text
-from mcp_tools.harmless_values import is_harmless, is_public_pem, is_safe_literal
+from mcp_tools.harmless_values import is_harmless, is_plain_setting, is_public_pem, is_safe_literal, names_something
 from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction_marks import MARK, Marker, contains_mark, is_marked
 from mcp_tools.secret_names import (
@@ -385,7 +385,7 @@ class Redactor:
 
     def _member(self, key: str, value: str) -> str:
         """A string inside `credentials: {…}`: secret, unless it only names something."""
-        if is_plain_member(key) or is_harmless("password", value) or is_safe_literal(value):
+        if is_plain_member(key) or is_harmless("password", value) or is_plain_setting(value) or names_something(key, value):
             return value if is_public_pem(value) else self._shape_only(key, value)
         return value if is_marked(value) else self._marker.mark(value)
 

@@ -96,8 +96,8 @@ def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     if cut := _OPEN_QUOTED.match(text, start):
         return cut.span("open")
     bare = _BARE.match(text, start)
-    if bare is None or (sentence and _goes_on(text, bare)):
-        return None
+    if bare is None or bare["bare"][0] == "{" or (sentence and _goes_on(text, bare)):
+        return None  # what stands in braces has names of its own
     return bare.span("bare")
 
 
