@@ -8,7 +8,8 @@
 
 A policy has at least one condition, and every condition must hold. Without `cluster` it holds for the cluster in use
 only: a model can name other contexts of the kubeconfig. `namespace` never matches a cluster-scoped object: deleting the
-Namespace dev is no change in dev.
+Namespace dev is no change in dev. A change of several objects (a manifest, the pods of a drained node) is allowed only when
+every one of them is.
 
 Tools of other servers are allowed by their own names only, never by `all`, and without conditions: what their arguments
 mean is known to their server alone.
@@ -21,16 +22,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from agent.approval_request import ApprovalRequest
+from agent.approval_request import ApprovalRequest, ObjectRef
 from configuration.errors import ConfigurationError, UnknownKind
 from kinds.registry import find_kind
 from mcp_tools.qualified_names import SEPARATOR, SERVER_NAME, is_qualified
 
 EVERY_TOOL = "all"
+_CUSTOM_KIND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+"""`plural.group`: of kinds that have no declaration here only a cluster knows whether there is one."""
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]+")
 CONDITIONS = ("namespace", "kind", "name", "cluster")
 _SHORT = {"ns": "namespace", "context": "cluster"}
-OWN_MUTATIONS = ("k8s_create_deployment", "k8s_delete_resource")
+OWN_MUTATIONS = (
+    "k8s_create_deployment", "k8s_delete_resource", "k8s_apply_manifest", "k8s_patch_resource", "k8s_scale", "k8s_rollout",
+    "k8s_node",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,10 @@ class ApprovalPolicy:
             return False
         if "cluster" not in self.conditions and not request.in_use:
             return False
-        target = request.target
-        actual = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}
+        return all(self._covers(one, request.cluster) for one in request.objects)
+
+    def _covers(self, target: ObjectRef, cluster: str) -> bool:
+        actual = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": cluster}
         return all(_matches(actual[name], pattern) for name, pattern in self.conditions.items())
 
 
@@ -84,12 +92,14 @@ def _of_another_server(text: str, tool: str, conditions: str) -> ApprovalPolicy:
 
 
 def narrowest(request: ApprovalRequest) -> str:
-    """The policy that allows this object and nothing else; of another server's tools the one that allows this tool."""
+    """The policy that allows these objects and as little else as can be said; of another server's tools it allows this tool."""
     if is_qualified(request.tool):
         return request.tool
-    target = request.target
-    values = {"namespace": target.namespace, "kind": target.kind, "name": target.name, "cluster": request.cluster}
-    return f"{request.tool}:" + ",".join(f"{name}={value}" for name, value in values.items() if value and "," not in value)
+    values = [
+        {"namespace": one.namespace, "kind": one.kind, "name": one.name, "cluster": request.cluster} for one in request.objects
+    ]
+    common = {name: value for name, value in values[0].items() if all(one[name] == value for one in values)}
+    return f"{request.tool}:" + ",".join(f"{name}={value}" for name, value in common.items() if value and "," not in value)
 
 
 def _matches(actual: str | None, pattern: str) -> bool:
@@ -108,6 +118,8 @@ def _kind_name(text: str, pattern: str) -> str:
     try:
         return find_kind(pattern).kind
     except UnknownKind as error:
+        if _CUSTOM_KIND.fullmatch(pattern.lower()):
+            return pattern.lower()
         raise _refused(text, str(error)) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -161,15 +161,15 @@ class CacheFirstGateway:
             self.ledger.record(cached_use(envelope))
         return replace(result, freshness=marked)
 
-    async def change(self, tool: str, arguments: Mapping[str, Any], *, kind: str, what: str) -> ToolResult:
+    async def change(self, tool: str, arguments: Mapping[str, Any], *, kinds: Sequence[str], what: str) -> ToolResult:
         """Send a mutation; only agent.operations may, once it is approved. Touched scopes go live from here on."""
         cluster = str(arguments.get("context") or self.cluster)
         self._require_live(tool)
-        self._touched.touch(cluster, kind)
+        self._touched.touch_all(cluster, kinds)
         try:
             return await self._live.call(tool, arguments)
         finally:
-            for name in self._touched.touch(cluster, kind):
+            for name in self._touched.touch_all(cluster, kinds):
                 if await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200]):
                     break  # a locked database was waited for once; what was changed is read live here all the same
             self.ledger.record(live_use(cluster, f"{tool.removeprefix('k8s_').replace('_', ' ')} {what}", now=self._clock()))

@@ -28,6 +28,8 @@ MAX_CHANGE_TOKENS = integer("Longest answer.", minimum=1000, maximum=100_000, de
 
 _SHOWN_LINES = 40
 _SHORT_VALUE = 200
+_SHORT_WARNINGS = 20
+"""They come first, and must not push the objects out of an answer that somebody approves."""
 _SHORT_NOTE = 600
 _CHANGE = obj({"object": {"type": "string"}, "path": {"type": "string"}, "old": {}, "new": {}}, optional=("object",))
 CHANGE_OUTPUT = obj(
@@ -74,9 +76,10 @@ class Changed:
         """`Deployment dev/web`."""
         return title_of(self.kind, self.metadata.get("namespace"), str(self.metadata.get("name")))
 
-    def reference(self) -> dict[str, Any]:
-        """As `object` in the answer."""
-        metadata = self.metadata
+    def reference(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """As `object` in the answer: as it is now, which before a change is as it was."""
+        before: Mapping[str, Any] = (self.before or {}).get("metadata") or {}
+        metadata = before if dry_run and before else self.metadata
         told = {
             "kind": self.kind.name,
             "namespace": metadata.get("namespace"),
@@ -129,8 +132,9 @@ class _Facts:
     def parts(self, *, short: bool = False) -> list[_Part]:
         """All that can be left out, the most important first."""
         several = len(self.changed) > 1
-        parts: list[_Part] = [("warnings", _cut(warning, _SHORT_VALUE) if short else warning) for warning in self.warnings]
-        parts += [("objects", changed.reference()) for changed in self.changed] if several else []
+        warnings = [_cut(warning, _SHORT_VALUE) for warning in self.warnings[:_SHORT_WARNINGS]] if short else self.warnings
+        parts: list[_Part] = [("warnings", warning) for warning in warnings]
+        parts += [("objects", changed.reference(dry_run=self.dry_run)) for changed in self.changed] if several else []
         for changed in self.changed:
             about = {"object": changed.title} if several else {}
             for change in changes_between(changed.before, changed.after):
@@ -150,7 +154,7 @@ def _render(facts: _Facts, parts: Sequence[_Part], *, manifests: bool, left_out:
     structured = {
         "action": facts.action,
         "dry_run": facts.dry_run,
-        "object": first.reference(),
+        "object": first.reference(dry_run=facts.dry_run),
         **({} if one else {"objects": by_part["objects"]}),
         "before": first.before if manifests and one else None,
         "after": first.after if manifests and one else None,
@@ -179,6 +183,7 @@ def _left_out(facts: _Facts, parts: Sequence[_Part], kept: Sequence[_Part]) -> s
     said = ["before and after are left out"] if len(facts.changed) == 1 else []
     for part in ("warnings", "objects", "changes", "owned"):
         total, shown = sum(name == part for name, _ in parts), sum(name == part for name, _ in kept)
+        total = len(facts.warnings) if part == "warnings" else total
         said += [f"{shown} of {total} {'owned objects' if part == 'owned' else part} shown"] if shown < total else []
     more = "a larger max_tokens shows more" if facts.dry_run else "k8s_get_resource reads what is there now"
     return f"{', '.join(said or ['long values are cut'])} ({more})"

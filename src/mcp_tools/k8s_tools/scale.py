@@ -58,7 +58,7 @@ async def scale(
     target = Target(api, found, scope_named("k8s_scale", found, namespace), object_name(name))
     before, generation = await _scale_of(target)
     check_preconditions(target.title, before, uid, resource_version)
-    current = int((before.get("spec") or {}).get("replicas") or 0)
+    current = int(before["spec"]["replicas"])
     if current_replicas is not None and current_replicas != current:
         raise Conflict(
             f"{target.title} is scaled to {current}, not to {current_replicas}: nothing was done; look again, and repeat with "
@@ -72,7 +72,7 @@ async def scale(
     after, warnings = await target.patched(
         tools, patch, MERGE, doing=f"scale {target.title} to {replicas}", dry_run=dry_run, subresource="scale"
     )
-    after["metadata"]["generation"] = generation
+    after = _shown(after, generation)
     note = f"{'would scale' if dry_run else 'scaled'} {target.title}: {current} -> {replicas} replicas"
     return change_answer(
         tools, "scale", [Changed(kind=found, before=before, after=after)], dry_run=dry_run, max_tokens=max_tokens,
@@ -94,8 +94,14 @@ async def _scale_of(target: Target) -> tuple[Manifest, Any]:
             reason="NoScale",
         ) from None
     generation = whole["metadata"].get("generation")
+    return _shown(scale, generation), generation
+
+
+def _shown(scale: Manifest, generation: Any) -> Manifest:
+    """With the 0 that Go leaves out."""
     scale["metadata"]["generation"] = generation
-    return scale, generation
+    scale["spec"] = {"replicas": 0} | (scale.get("spec") or {})
+    return scale
 
 
 async def _autoscalers(target: Target) -> list[str]:
