@@ -32,6 +32,9 @@ class ArgumentCheck:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
+        if half := [name for name, value in arguments.items() if not _is_text(name) or not _is_text(value)]:
+            names = ", ".join(repr(name[:60]) for name in half[:_SHOWN_ERRORS])
+            raise InvalidArguments(f"{self._tool}: {names} holds half of a surrogate pair, which is no text. Nothing was called.")
         errors = self._errors(arguments)
         if not errors:
             return
@@ -93,6 +96,15 @@ def _compile(tool: str, input_schema: Mapping[str, Any]) -> Validator:
 def _is_whole_number(_checker: object, value: object) -> bool:
     """JSON Schema takes 2.0 for an integer; the Kubernetes API does not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    """Whether all strings in a value can be written as UTF-8."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, Mapping):
+        return all(_is_text(key) and _is_text(one) for key, one in value.items())
+    return all(map(_is_text, value)) if isinstance(value, list) else True
 
 
 def _unusable(tool: str, why: object) -> ToolError:

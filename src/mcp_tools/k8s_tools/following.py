@@ -16,6 +16,7 @@ from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_names import namespace_name
 from mcp_tools.permitted_namespaces import permitted_namespaces
+from mcp_tools.plain_text import plain_text
 from mcp_tools.tool_declaration import (
     CONTEXT,
     NAMESPACE_FILTER,
@@ -110,7 +111,7 @@ async def _request(tools: ToolContext, api: ClusterApi, wanted: dict[str, str]) 
 
 def _named(tools: ToolContext, wanted: dict[str, str]) -> dict[str, Any]:
     """What was asked for, as it is said back: arguments that are no names may hold anything."""
-    return {key: tools.redactor.redact_text(wanted.get(key, "")) for key in ("kind", "namespace")}
+    return {key: plain_text(tools.redactor.redact_text(wanted.get(key, ""))) for key in ("kind", "namespace")}
 
 
 def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> bytes:
