@@ -115,7 +115,7 @@ class Operations:
 
     async def _make(self, spec: ToolSpec, arguments: dict[str, Any], request: ApprovalRequest, on_event: OnEvent) -> Answer:
         target = request.target
-        final = arguments | ({} if _changes_others(spec, request) else _preconditions(spec, target))
+        final = arguments | _preconditions(spec, target)
         kinds = tuple(dict.fromkeys(_plural(one.kind) for one in request.objects))
         try:
             result = await self._gateway.change(spec.name, final, kinds=kinds, what=str(target))
@@ -187,11 +187,6 @@ def _reference(named: Mapping[str, Any], *, exists: bool) -> ObjectRef:
         resource_version=str(named.get("resource_version") or "") if exists else "",
         generation=int(named.get("generation") or 0) if exists else 0,
     )  # fmt: skip
-
-
-def _changes_others(spec: ToolSpec, request: ApprovalRequest) -> bool:
-    """A manifest of several documents: the preconditions of a call are about one object. A node stays the one it was."""
-    return bool(request.others) and "manifest" in spec.input_schema.get("properties", {})
 
 
 def _unforeseen(spec: ToolSpec, arguments: dict[str, Any], cluster: str, *, in_use: bool) -> ApprovalRequest:

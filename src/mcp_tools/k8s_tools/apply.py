@@ -7,7 +7,7 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from configuration.errors import ClusterError, Conflict, DryRunRefused, InvalidArguments, K8sMcpError, NotFound
 from mcp_tools.answer_budget import DEFAULT_TOKENS
@@ -69,15 +69,10 @@ async def apply_manifest(
     conflict."""
     documents = await asyncio.to_thread(documents_of, manifest)
     _refuse_marks(documents)
-    if len(documents) > 1 and (uid or resource_version):
-        raise InvalidArguments(
-            "k8s_apply_manifest: uid and resource_version are about one object, and the manifest has several; put them into the "
-            "metadata of each document"
-        )
     api = tools.clusters.api(context)
     wanted = await targets_of(tools.discovery, api, documents, namespace_name(namespace) if namespace else "")
-    if uid or resource_version:
-        wanted = [Wanted(one.target, with_preconditions(one.document, uid, resource_version), one.made_here) for one in wanted]
+    # of several the first one, which is `object` in the answer of a dry run; the others can have theirs in their metadata
+    wanted[0] = replace(wanted[0], document=with_preconditions(wanted[0].document, uid, resource_version))
     tried = await _try_all(tools, wanted, force=force, dry_run=dry_run)
     done = tried if dry_run else await _make_all(tools, tried, force=force)
     warnings = [*_warnings(done), *(one.untried for one in tried if one.untried)]

@@ -180,7 +180,7 @@ def _answer(
     def render(kept: Sequence[str]) -> ToolAnswer:
         ended = f"; {output.ended}" if output.ended else f"; exit code {exit_code}"
         cut = f"; {len(kept)} of {len(lines)} lines shown, a larger max_tokens shows more" if len(kept) < len(lines) else ""
-        words = shown_command if len(shown_command) <= 500 else f"{shown_command[:500]}…"
+        words = shown_command if len(shown_command) <= 200 else f"{shown_command[:200]}…"
         note = f"{'would run' if dry_run else 'ran'} {words} in container {container} of {pod.title}{ended}{cut}"
         structured = {
             "action": "exec",

@@ -11,6 +11,7 @@ from typing import Any
 from configuration.errors import ClusterError, InvalidArguments, K8sMcpError, NotFound
 from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.api_targets import ApiTarget
 from mcp_tools.drain_plan import DrainPlan, drain_plan
 from mcp_tools.k8s_api import ClusterApi, Query
 from mcp_tools.k8s_tools.change_answers import (
@@ -81,7 +82,7 @@ async def node(
     await drain.run(0 if dry_run else wait_seconds, dry_run=dry_run)
     return change_answer(
         tools, "drain", [marked, *drain.changed()], dry_run=dry_run, max_tokens=max_tokens,
-        note=drain.note(target.title, dry_run=dry_run), warnings=[*warnings, *drain.warnings()],
+        note=drain.note(target.title, dry_run=dry_run), warnings=[*warnings, *_unseen(tools, target.api), *drain.warnings()],
     )  # fmt: skip
 
 
@@ -90,6 +91,13 @@ def _refuse(target: Target, plan: DrainPlan) -> None:
         told = [f"{name} needs {flags}" for name, flags in list(plan.in_the_way.items())[:_SHOWN]]
         more = f"; {_SHOWN} of {len(plan.in_the_way)} shown" if len(plan.in_the_way) > _SHOWN else ""
         raise InvalidArguments(f"cannot drain {target.title}, nothing was done: {'; '.join(told)}{more}")
+
+
+def _unseen(tools: ToolContext, api: ClusterApi) -> list[str]:
+    """Pods of namespaces that this server must not touch are on the node all the same."""
+    listing = ApiTarget("list", api.context, resource="pods")
+    hidden = sorted({rule.namespace for rule in tools.policy.hidden_namespaces("k8s_node", listing)})
+    return [f"pods in {', '.join(hidden)} were not looked at: this server's policy denies these namespaces"] if hidden else []
 
 
 async def _pods_on(api: ClusterApi, node_name: str) -> list[Manifest]:
