@@ -178,7 +178,7 @@ def test_the_tool_lists_kinds_as_rows_filtered_by_group_and_name(tools: ToolClie
         ["wd"],
     )
     assert {one["group"] for one in tools("k8s_list_api_resources", group="core")["rows"]} == {""}
-    assert f"gadgets.{OTHER}\tGadget\tv1\ttrue\t-" in text_of(tools.result("k8s_list_api_resources"))
+    assert f"gadgets.{OTHER}\tGadget\tv1\ttrue\t-" in text_of(tools.result("k8s_list_api_resources", max_tokens=50_000))
 
 
 def test_lists_pages_and_objects_of_kinds_that_are_not_declared(

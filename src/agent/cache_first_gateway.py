@@ -14,7 +14,7 @@ from agent.answer import Answer as Answer
 from agent.answer import envelope_from_json
 from agent.cache_access import CacheAccess, Look
 from agent.cached_answers import NotInCache, cached_answer
-from agent.cached_read import CachedRead, cached_read
+from agent.cached_read import CachedRead, cached_read, live_arguments
 from agent.current_cluster import CurrentCluster
 from agent.live_access import LiveAccess
 from agent.outage import outage
@@ -267,7 +267,7 @@ class CacheFirstGateway:
 
     async def _go_live(self, spec: ToolSpec, arguments: dict[str, Any]) -> Answer:
         self._require_live(spec.name)
-        result = await self._live.call(spec.name, arguments)
+        result = await self._live.call(spec.name, live_arguments(spec.name, arguments) if self.catalog.own else arguments)
         return Answer(
             tool=spec.name, cluster=str(arguments.get("context") or self.cluster), source="live", structured=result.structured,
             text=result.text, envelope=envelope_from_json((result.structured or {}).get("envelope")),

@@ -144,6 +144,8 @@ def _render_rows(data: dict[str, Any], head: dict[str, Any], envelope: Envelope 
     filled = [name for name in columns if any(row.get(name) is not None for row in rows)]
     if envelope is not None and envelope.total is not None:
         head["total"] = envelope.total
+    if data.get("summary"):
+        head["summary"] = data["summary"]
     rendered = render_table(filled, [[row.get(name) for name in filled] for row in rows], head, budget_tokens)
     token = data.get("continue")
     whole = "rows shown, the rest" not in rendered.text

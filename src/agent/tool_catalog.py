@@ -14,6 +14,7 @@ from mcp_tools.all_tools import own_tool_specs
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.qualified_names import is_qualified
 from mcp_tools.server_address import OWN_SERVER
+from mcp_tools.shown_schemas import shown_schema
 
 if TYPE_CHECKING:
     from agent.live_access import LiveAccess
@@ -64,6 +65,10 @@ class ToolCatalog:
             known = self._checks[tool] = (spec.input_schema, ArgumentCheck(tool, spec.input_schema))
         known[1].check(arguments)
         return spec
+
+    def shown_schema(self, spec: ToolSpec) -> dict[str, Any]:
+        """The arguments as a model sees them; another server's as it describes them."""
+        return shown_schema(spec.input_schema) if self._is_ours(spec) else spec.input_schema
 
     def changes_cluster(self, spec: ToolSpec) -> bool:
         """Our own server's declaration is ours to trust; what another server says about itself is no guarantee."""

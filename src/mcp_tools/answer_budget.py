@@ -59,25 +59,28 @@ def estimate_json(value: Any) -> int:
     return estimate(orjson.dumps(value).decode())
 
 
+def fits(answer: ToolAnswer, max_tokens: int) -> bool:
+    """Whether the answer is within the budget; of a large budget that is known without looking: no token is less than a byte."""
+    encoded = orjson.dumps(answer.structured) if answer.structured is not None else b""
+    size = len(answer.text.encode("utf-8", "replace")) + len(encoded)
+    return size <= max_tokens or estimate(answer.text) + estimate(encoded.decode()) <= max_tokens
+
+
 def fitting(items: Sequence[Item], render: Callable[[Sequence[Item]], ToolAnswer], max_tokens: int) -> ToolAnswer:
     """The answer for the longest beginning of `items` that fits; `render` says itself how many are left out.
 
     The answer for no items at all is taken even when it does not fit: there is nothing left to leave out. Of many
     items never more than twice what fits is rendered.
     """
-
-    def fits(count: int) -> bool:
-        return answer_tokens(render(items[:count])) <= max_tokens
-
-    if len(items) <= _TRIED_WHOLE and fits(len(items)):  # the whole needs no words about how to get the rest
+    if len(items) <= _TRIED_WHOLE and fits(render(items), max_tokens):  # the whole needs no words about how to get the rest
         return render(items)
     low, high = 0, 1
-    while high <= len(items) and fits(high):
+    while high <= len(items) and fits(render(items[:high]), max_tokens):
         low, high = high, 2 * high
     high = min(high, len(items) + 1)  # low fits (or is the last resort), high does not
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if fits(render(items[:middle]), max_tokens) else (low, middle)
     return render(items[:low])
 
 
@@ -86,9 +89,9 @@ def within_budget(declaration: ToolDeclaration, arguments: Mapping[str, Any], an
     allowed = arguments.get("max_tokens")
     if declaration.bulk or not isinstance(allowed, int):
         return answer
-    tokens = answer_tokens(answer)
-    if tokens <= max(allowed, SMALLEST_REFUSED):
+    if fits(answer, max(allowed, SMALLEST_REFUSED)):
         return answer
+    tokens = answer_tokens(answer)
     log.error("%s answered with about %d tokens where %d were allowed", declaration.name, tokens, allowed)
     raise ToolError(
         f"{declaration.name}: the answer takes about {tokens} tokens, more than max_tokens={allowed}, and was not cut to that "

@@ -18,7 +18,8 @@ MARK = re.compile(r"‹redacted:[0-9a-f]{12}›")
 FINGERPRINT_HEX = 12
 _REMEMBERED = 10_000
 # a mark that went through JSON, a URL or a careless encoding is still one
-_ANY_FORM = re.compile(r"(?:‹|\\u2039|%E2%80%B9|â€¹|<)\s*redacted:[0-9a-f]{4,}", re.IGNORECASE)
+# and so is the note that stands for a part of an object that did not fit into an answer (object_parts.NOTE_START)
+_ANY_FORM = re.compile(r"(?:‹|\\u2039|%E2%80%B9|â€¹|<)\s*(?:redacted:[0-9a-f]{4,}|left out:)", re.IGNORECASE)
 
 
 def _in_base64(word: bytes, offset: int) -> str:

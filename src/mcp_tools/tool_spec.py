@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 BULK_MARK = "k8s-mcp/bulk"
 """Key in a tool's `_meta`: true for tools that move data between programs, which no model should be shown. A client that
 wants them listed sends the same key in the `_meta` of its tools/list."""
+WHOLE_ANSWER = 4_000_000
+"""Tokens. No object and no page takes as many: the `max_tokens` of programs that want all there is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ async def tools(options: CommandOptions, output: str, screen: Screen) -> None:
     settings = options.settings()
     async with options.gateway(settings) as gateway:
         specs = await gateway.tools()
-    tokens = count_tokens(as_model_sees(specs))
+    tokens = count_tokens(as_model_sees(specs, gateway.catalog.shown_schema))
     if output == "json":
         screen.json({"tools": tool_json(specs), "tokens": tokens})
         return
