@@ -40,6 +40,7 @@ def place(control_plane: ControlPlane) -> Iterator[str]:
     api.post(f"/api/v1/namespaces/{name}/persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": claim})
     uses = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
     control_plane.pods.create(name, "user", None, spec=uses, wait=False)
+    control_plane.pods.create(name, "stray", None, labels={"app": "web"})
     wait_until(lambda: len(crashing(control_plane, name)) == 3, "three pods in CrashLoopBackOff", timeout_seconds=30)
     yield name
     control_plane.delete_namespace(name)
@@ -88,16 +89,17 @@ def test_a_deployment_comes_with_its_replica_sets_pods_and_what_they_complain_of
     assert {one["status"] for one in children if one["kind"] == "Pod"} == {"CrashLoopBackOff"}
     assert {one["object"].split("/")[1] for one in found["warnings of children"]["rows"]} <= set(crashing(control_plane, place))
     assert found["warnings of children"]["rows"]
-    assert "user" not in [one["name"] for one in children]
+    assert "stray" not in [one["name"] for one in children], "it has the labels, but no owner"
 
 
 def test_a_service_comes_with_its_endpoints_and_says_when_it_has_none(
     tools: ToolClient, place: str, control_plane: ControlPlane
 ) -> None:
-    wait_until(lambda: len(sections(tools(TOOL, kind="svc", name="web", namespace=place))["endpoints"]["rows"]) == 3, "endpoints")
+    wait_until(lambda: len(sections(tools(TOOL, kind="svc", name="web", namespace=place))["endpoints"]["rows"]) == 4, "endpoints")
     endpoints = sections(tools(TOOL, kind="svc", name="web", namespace=place))["endpoints"]
-    assert {one["pod"] for one in endpoints["rows"]} == set(crashing(control_plane, place))
-    assert endpoints["note"] == "0 of 3 get traffic"
+    assert {one["pod"] for one in endpoints["rows"][:3]} == set(crashing(control_plane, place))
+    assert endpoints["rows"][3] == endpoints["rows"][3] | {"pod": "stray", "ready": True}
+    assert endpoints["note"] == "1 of 4 get traffic"
     lost = sections(tools(TOOL, kind="svc", name="lost", namespace=place))["endpoints"]
     assert (lost["rows"], "nobody" in lost["note"]) == ([], True)
 
@@ -130,7 +132,7 @@ def test_a_kind_that_nobody_declared_comes_with_its_spec_children_and_lost_owner
     with installed(api, definition("widgets", GROUP, "Widget")):
         path = f"/apis/{GROUP}/v1/namespaces/{place}/widgets"
         body: Object = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": {"name": "big"}}
-        condition = {"type": "Ready", "status": "False", "reason": "Odd", "message": "no wheels; password=cnry-widget"}
+        condition = {"type": "Ready", "status": "False", "reason": "O\x1b[31mdd", "message": "no wheels; password=cnry-widget"}
         widget = api.post(
             path, body | {"spec": {"wheels": [{"size": 3}], "colour": "\x1b[31mred"}, "status": {"conditions": [condition]}}
         )

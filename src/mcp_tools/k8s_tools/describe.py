@@ -236,6 +236,7 @@ def _manifest_lines(manifest: dict[str, Any]) -> Iterator[str]:
         shown["status"] = {key: value for key, value in status.items() if key != "conditions"}
     elif status is not None:
         shown["status"] = status
+    shown = {key: value for key, value in shown.items() if value not in ({}, [], None)}
     for number, line in enumerate(_indented(shown, 0)):
         if number >= _MOST_MANIFEST_LINES:
             return
