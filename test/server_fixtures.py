@@ -13,6 +13,7 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 
+from mcp_tools.error_answers import ERROR_MARK
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
 from mcp_tools.server import ToolGate, build_server, package_version
@@ -61,9 +62,18 @@ class ToolClient:
         """The description of the error of a call that fails."""
         result = self.result(tool, arguments, **named)
         assert result.is_error, text_of(result)
-        error: dict[str, Any] = result.structured_content["error"]
+        error = told_error(result)
         assert error["message"] == text_of(result)
         return error
+
+
+def told_error(result: CallToolResult) -> dict[str, Any]:
+    """What an error result says to programs. Never as structured content, which would have to fit the output schema."""
+    assert result.is_error
+    assert result.structured_content is None
+    assert result.meta is not None
+    error: dict[str, Any] = result.meta[ERROR_MARK]
+    return error
 
 
 def text_of(result: CallToolResult) -> str:

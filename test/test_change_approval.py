@@ -20,7 +20,7 @@ from mcp_tools.api_targets import ApiTarget
 from mcp_tools.change_questions import KEPT_SECONDS, PlannedChange, WaitingQuestions, narrowest_rule, question_about
 from mcp_tools.server import build_server
 from mcp_tools.server_policy import ServerPolicy, rules_of
-from server_fixtures import ToolClient
+from server_fixtures import ToolClient, told_error
 
 CREATE, DELETE, PATCH = "k8s_create_deployment", "k8s_delete_resource", "k8s_patch_resource"
 TOOLS = [tool.name for tool in ALL_TOOLS]
@@ -223,12 +223,12 @@ def test_what_a_confirmation_is_for_cannot_be_exchanged(asking: Any, control_pla
                 (CREATE, {"name": "other", "namespace": namespace, "image": "nginx"}, await first()),
             ):
                 refused = await second(tool, arguments, token)
-                assert refused.structured_content["error"]["type"] == "ApprovalNeeded", (tool, arguments)
+                assert told_error(refused)["type"] == "ApprovalNeeded", (tool, arguments)
             token = await first()
             assert not (await second(DELETE, shown, token)).is_error
             config_map(control_plane, namespace, "shown")
             again = await second(DELETE, shown, token)
-            assert again.structured_content["error"]["type"] == "ApprovalNeeded"
+            assert told_error(again)["type"] == "ApprovalNeeded"
 
     asyncio.run(run())
     kept = {one["metadata"]["name"] for one in control_plane.api.get(f"/api/v1/namespaces/{namespace}/configmaps")["items"]}

@@ -26,7 +26,7 @@ from mcp_tools.server import ToolGate
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, integer, text, tool
 from mcp_tools.tool_spec import BULK_MARK, spec_of
-from server_fixtures import ToolClient, text_of
+from server_fixtures import ToolClient, text_of, told_error
 
 FIXED_NAMES = {
     "k8s_get_cluster_info", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_get_pod_logs",
@@ -173,7 +173,7 @@ def test_an_unforeseen_error_is_reported_without_what_it_quotes(caplog: pytest.L
 def test_defaults_are_filled_in_and_read_only_refuses() -> None:
     assert text_of(asyncio.run(gate_of(scaling).call("scaling", {}))) == "by 3"
     refused = asyncio.run(gate_of(scaling, read_only=True).call("scaling", {"by": 1}))
-    assert refused.structured_content["error"]["type"] == "UnknownTool"
+    assert told_error(refused)["type"] == "UnknownTool"
 
 
 def test_a_declaration_whose_schema_and_signature_differ_is_an_error() -> None:

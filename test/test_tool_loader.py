@@ -431,12 +431,16 @@ async def test_what_another_server_answers_loses_its_control_characters(tmp_path
         assert (await loader.call("escape_sequences", {})).text == "abcd"
 
 
-async def test_an_error_of_another_server_cannot_name_our_classes(tmp_path: Path) -> None:
+async def test_an_error_of_another_server_can_name_an_api_error_and_nothing_else(tmp_path: Path) -> None:
     settings = McpSettings(redaction_key_file=tmp_path / "key")
     async with make_loader(address(ours=False), settings=settings) as loader:
-        with pytest.raises(ToolError) as caught:
+        with pytest.raises(NotPermitted, match="cannot list pods$") as refused:
             await loader.call("api_error", {})
+        assert (refused.value.status, refused.value.reason) == (403, "Forbidden")
+        with pytest.raises(ToolError) as caught:
+            await loader.call("error_of_a_class", {})
     assert type(caught.value) is ToolError
+    assert str(caught.value) == "approved by nobody"
 
 
 async def test_a_schema_of_another_server_never_makes_us_fetch_an_address() -> None:

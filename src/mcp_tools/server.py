@@ -27,7 +27,7 @@ from mcp_tools.answer_budget import within_budget
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.asked_person import AskedPerson, Nobody, Person, question_result
 from mcp_tools.change_gate import ChangeGate, OpenQuestion
-from mcp_tools.error_answers import described
+from mcp_tools.error_answers import ERROR_MARK, described
 from mcp_tools.redaction import contains_mark
 from mcp_tools.request_guard import ToolCall, during
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, ToolDeclaration
@@ -112,9 +112,7 @@ class ToolGate:
 
     def _failed(self, error: K8sMcpError) -> CallToolResult:
         told = described(error, self.tools.redactor)
-        return CallToolResult(
-            content=[TextContent(type="text", text=told["message"])], structured_content={"error": told}, is_error=True
-        )
+        return CallToolResult(content=[TextContent(type="text", text=told["message"])], _meta={ERROR_MARK: told}, is_error=True)
 
 
 def build_server(gate: ToolGate) -> Server[Any]:

@@ -169,7 +169,7 @@ class ToolLoader:
             else:
                 text, structured = foreign.both(text, structured)
         if answer.is_error:
-            raise error_answers.raised(name, text, structured if address.ours else None)
+            raise error_answers.raised(name, text, (answer.meta or {}).get(error_answers.ERROR_MARK), ours=address.ours)
         return ToolResult(text, structured, self._clock() - started)
 
     def _foreign_answers(self) -> ForeignAnswers:
