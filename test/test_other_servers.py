@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,10 +21,13 @@ import pytest
 import pytest_asyncio
 
 from agent.approvals import PolicyApprover, RefusingApprover
+from agent.cache_first_gateway import CacheFirstGateway
+from agent.other_server_calls import call_of
 from agent_fixtures import OpenAgent, OpenGateway
 from configuration.errors import ApprovalNeeded, ConfigurationError, InvalidArguments, ServerGone, ToolError, UnknownTool
 from controlplane.polling import wait_until
 from mcp_tools.other_servers import OtherServers
+from mcp_tools.redaction import Redactor
 from mcp_tools.servers_file import parse_servers
 from mcp_tools.settings import McpSettings
 from model_fixtures import ScriptedModel
@@ -57,6 +61,13 @@ def servers_file(folder: Path, **entries: dict[str, Any]) -> Path:
     return path
 
 
+async def listed(gateway: CacheFirstGateway, tool: str) -> None:
+    """Wait until its server has started, which may take longer than the first look waits."""
+    async with asyncio.timeout(60):
+        while tool not in await gateway.tools():  # noqa: ASYNC110  nothing else tells
+            await asyncio.sleep(0.05)
+
+
 def free_port() -> int:
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
@@ -86,7 +97,7 @@ async def test_a_stdio_and_an_http_server_are_called_by_qualified_names(
         notes=STDIO | {"env": {"DECLARED": "${NOTES_TOKEN}"}},
         web={"type": "http", "url": http_server, "headers": {"X-Token": "t-${NOTES_TOKEN}"}},
     )
-    specs = await servers.specs(30)
+    specs = await servers.specs(60)
     assert {WRITE, "web__write_note", "notes__k8s_list_pods"} <= set(specs)
     assert all(len(name) <= 64 and name.partition("__")[0] in ("notes", "web") for name in specs)
     assert not any(spec.read_only for spec in specs.values()), "what a server says of itself counts for nothing"
@@ -103,7 +114,7 @@ async def test_a_stdio_and_an_http_server_are_called_by_qualified_names(
 
 async def test_what_another_server_says_is_redacted_plain_and_bounded(start: StartServers, tmp_path: Path) -> None:
     servers = await start(notes=STDIO)
-    specs = await servers.specs(30)
+    specs = await servers.specs(60)
     seen = [json.dumps([spec.description, spec.title, spec.input_schema]) for spec in specs.values()]
     answer = await servers.call(WRITE, {"file": str(tmp_path / "note"), "text": "a"})
     structured = await servers.call("notes__say_structured", {})
@@ -139,11 +150,14 @@ async def test_dead_and_silent_servers_delay_nobody(start: StartServers, tmp_pat
     await servers.call(WRITE, {"file": str(tmp_path / "note"), "text": "a"})
     began = time.monotonic()
     specs = await servers.specs(2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert {name.partition("__")[0] for name in specs} == {"notes"}
     began = time.monotonic()
     assert WRITE in await servers.specs(2), "once it has been waited for, nothing is waited for again"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.5
+    async with asyncio.timeout(30):
+        while sum(state.state == "failed" for state in servers.states()) < 2:  # noqa: ASYNC110  nothing else tells
+            await asyncio.sleep(0.05)
     states = {state.name: state for state in servers.states()}
     assert {name: state.state for name, state in states.items()} == {
         "dead": "failed", "silent": "starting", "refused": "failed", "notes": "connected",
@@ -158,6 +172,27 @@ async def test_a_call_that_may_have_changed_something_is_never_made_twice(start:
         await servers.call("notes__die", {"file": str(tmp_path / "calls")})
     assert (tmp_path / "calls").read_text() == "called\n"
     assert "redacted" in (await servers.call(WRITE, {"file": str(tmp_path / "note"), "text": "a"})).text, "it is started again"
+
+
+async def test_what_no_honest_server_would_answer_costs_an_error_at_most(start: StartServers) -> None:
+    servers = await start(hostile={"command": sys.executable, "args": [str(Path(__file__).with_name("hostile_mcp_server.py"))]})
+    assert len(await servers.specs(60)) == 200
+    began = time.monotonic()
+    await servers.call("hostile__slow_pattern", {"a": "a" * 60 + "!"})
+    for tool in ("malformed", "asks_for_input"):
+        with pytest.raises(ToolError) as caught:
+            await servers.call(f"hostile__{tool}", {})
+        assert "canary" not in "".join(traceback.format_exception(caught.value))
+    assert (await servers.call("hostile__echo", {"b": 1})).text == '{"b": 1}'
+    assert time.monotonic() - began < 20, "a pattern that backtracks for ever must not be tried"
+
+
+async def test_a_redaction_mark_is_never_sent_to_another_server(start: StartServers, tmp_path: Path) -> None:
+    servers = await start(notes=STDIO)
+    mark = Redactor(bytes(32)).redact_object({"password": "a-long-secret-value"})["password"]
+    with pytest.raises(InvalidArguments, match="text holds a redaction mark"):
+        await servers.call(WRITE, {"file": str(tmp_path / "note"), "text": f"password: {mark}"})
+    assert not (tmp_path / "note").exists()
 
 
 class _Endless(BaseHTTPRequestHandler):
@@ -182,7 +217,7 @@ async def test_an_http_answer_without_end_is_given_up(start: StartServers) -> No
     Thread(target=endless.serve_forever, daemon=True).start()
     servers = await start(endless={"url": f"http://127.0.0.1:{endless.server_port}/mcp"})
     try:
-        (state,) = await servers.settled(25)
+        (state,) = await servers.settled(50)
     finally:
         await asyncio.to_thread(endless.shutdown)
         endless.server_close()
@@ -197,16 +232,18 @@ async def test_every_tool_of_another_server_needs_approval_whatever_it_says(
 ) -> None:
     note = tmp_path / "note"
     gateway = await open_gateway(mcp_servers_file=servers_file(tmp_path, notes=STDIO))
-    assert WRITE in await gateway.tools()
+    await listed(gateway, WRITE)
     with pytest.raises(ApprovalNeeded):
         await gateway.call(WRITE, {"file": str(note), "text": "a"})
-    for policy in ("all:cluster=*", "all:namespace=*", "all:kind=*", "all:name=*", "notes__environment", "other__*", ""):
-        approver = PolicyApprover.parse([policy]) if policy else RefusingApprover()
-        scripted_model.calls((WRITE, {"file": str(note), "text": "a"}))
-        agent = await open_agent(gateway=gateway, approver=approver)
-        final = await agent.answer("write it", on_event=lambda _: None)
-        assert isinstance(final.error, ApprovalNeeded), policy
-        assert f"--approve='{WRITE}'" in str(final.error)
+    call = call_of((await gateway.tools())[WRITE], {"file": str(note), "text": "a"})
+    for policy in ("all:cluster=*", "all:namespace=*", "all:kind=*", "all:name=*", "notes__environment", "other__*"):
+        with pytest.raises(ApprovalNeeded):
+            await PolicyApprover.parse([policy]).decide(call)
+    scripted_model.calls((WRITE, {"file": str(note), "text": "a"}))
+    agent = await open_agent(gateway=gateway, approver=RefusingApprover())
+    final = await agent.answer("write it", on_event=lambda _: None)
+    assert isinstance(final.error, ApprovalNeeded)
+    assert f"--approve='{WRITE}'" in str(final.error)
     assert not note.exists()
 
 
@@ -215,6 +252,7 @@ async def test_a_policy_that_names_the_tool_lets_the_model_call_it(
 ) -> None:
     note = tmp_path / "note"
     gateway = await open_gateway(mcp_servers_file=servers_file(tmp_path, notes=STDIO))
+    await listed(gateway, WRITE)
     scripted_model.calls((WRITE, {"file": str(note), "text": "hello"})).says("It is written.")
     agent = await open_agent(gateway=gateway, approver=PolicyApprover.parse([WRITE]))
     final = await agent.answer("write it", on_event=lambda _: None)
@@ -274,4 +312,6 @@ def test_doctor_names_the_state_of_each_server(tmp_path: Path, dead_kubeconfig: 
     offered = {tool["name"]: tool for tool in json.loads(shown.stdout)["tools"]}
     assert offered[WRITE]["read_only"] is False
     assert offered[WRITE]["server"] == "notes"
+    listing = subprocess.run([main, "tools"], env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert "left out: MCP server dead" in listing.stdout + listing.stderr
     assert "canary" not in shown.stdout + shown.stderr + done.stdout + done.stderr

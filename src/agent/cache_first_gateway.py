@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mcp_tools.other_servers import OtherServers
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
-_OF_ONE_OBJECT = ("k8s_get_resource", "k8s_get_pod_logs")
+_OF_ONE_OBJECT = ("k8s_get_resource", "k8s_describe", "k8s_get_pod_logs")
 NO_LIVE = "live access is switched off (AGENT_FALLBACK_TO_DIRECT_MCP=false)"
 
 
@@ -124,6 +124,11 @@ class CacheFirstGateway:
     async def tools(self) -> Mapping[str, ToolSpec]:
         """What can be called, without the bulk tools; starts no process for our own server."""
         return await self.catalog.specs()
+
+    async def missing_servers(self, timeout_seconds: float) -> list[str]:
+        """Why servers of MCP_SERVERS_FILE are not there, one line each, once each has started or that time is over."""
+        found = await self._live.others_settled(timeout_seconds)
+        return [one.problem or f"{one.address} does not answer yet" for one in found if one.state != "connected"]
 
     async def freshness(self, cluster: str = "") -> list[Freshness]:
         """Age of every scanned kind of a cluster. Raises CacheError when the database cannot be used."""

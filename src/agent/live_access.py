@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_tools.qualified_names import is_qualified
 
 if TYPE_CHECKING:
-    from mcp_tools.other_servers import OtherServers
+    from mcp_tools.other_servers import OtherServers, ServerState
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
 
@@ -43,6 +43,10 @@ class LiveAccess:
     async def other_specs(self) -> Mapping[str, ToolSpec]:
         """Tools of the servers of MCP_SERVERS_FILE that answer."""
         return await self._others.specs() if self._others is not None else {}
+
+    async def others_settled(self, timeout_seconds: float) -> tuple[ServerState, ...]:
+        """How the servers of MCP_SERVERS_FILE do, once each has started or failed, or the time is over."""
+        return await self._others.settled(timeout_seconds) if self._others is not None else ()
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Raises what ToolLoader.call raises."""

@@ -89,15 +89,22 @@ class ServerRun:
         """Raises ServerGone when the server ended meanwhile, ToolTimeout, or ToolError for an answer that is no result."""
         from mcp import MCPError
 
-        client = self._opened.result()
         try:
-            return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
+            return await self._sent(self._opened.result(), name, arguments, timeout_seconds)
         except MCPError as error:
             raise await self._failed(name, error, timeout_seconds) from error
-        except RuntimeError as error:  # the structured content does not fit the declared outputSchema
-            raise ToolError(
-                f"{name}: {self._address} gave an answer that does not fit the tool's own output schema: {error}"
-            ) from error
+        except (RuntimeError, ValueError) as error:  # it fits neither the protocol nor the tool's own output schema
+            why = f": {error}" if self._address.ours else ", or asks for what this program does not give"
+            raise ToolError(f"{name}: {self._address} gave an answer that does not fit what it declared{why}") from error
+
+    async def _sent(self, client: Client, name: str, arguments: dict[str, Any], timeout_seconds: float) -> CallToolResult:
+        """Another server's answer is not held against the output schema that it gave: a pattern in it could take for ever."""
+        if self._address.ours:
+            return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
+        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+        request = CallToolRequest(params=CallToolRequestParams(name=name, arguments=arguments))
+        return await client.session.send_request(request, CallToolResult, request_read_timeout_seconds=timeout_seconds)
 
     async def end(self) -> None:
         """Close the connection and end the child. Returns when nothing of it is left."""

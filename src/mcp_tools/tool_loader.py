@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from configuration.errors import ServerGone, ToolError, ToolTimeout, UnknownTool
+from configuration.errors import InvalidArguments, ServerGone, ToolError, ToolTimeout, UnknownTool
 from mcp_tools import error_answers
 from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.foreign_tools import presentable
+from mcp_tools.redaction_marks import contains_mark
 from mcp_tools.server_address import ONLY_READS, server_address
 from mcp_tools.server_connection import ServerConnection, ServerRun
 from mcp_tools.tool_spec import ToolResult as ToolResult
@@ -152,6 +153,11 @@ class ToolLoader:
         if known is None or known[0] is not spec:
             known = self._checks[name] = (spec, ArgumentCheck(name, spec.input_schema))
         known[1].check(arguments)
+        if not self._connection.address.ours and (marked := contains_mark(dict(arguments))):
+            raise InvalidArguments(
+                f"{name}: {', '.join(marked[:5])} holds a redaction mark, which stands for a value that is not known here and "
+                "must not be written anywhere; leave the field out. Nothing was called."
+            )
         return spec
 
     async def _result(self, name: str, answer: CallToolResult, started: float) -> ToolResult:

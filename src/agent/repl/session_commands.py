@@ -10,6 +10,7 @@ from agent.repl.workbench import Workbench
 from agent.terminal.durations import parse_duration, took
 from agent.terminal.freshness_table import freshness_grid
 from agent.terminal.grid import Grid, sql_grid
+from agent.terminal.safe_text import safe_line
 from agent.terminal.tool_list import tool_grid
 from configuration.errors import CacheError, ConfigurationError
 
@@ -122,9 +123,16 @@ async def logs(bench: Workbench, line: SlashLine) -> None:
         bench.screen.note("the log is longer: --tail, --since and --grep choose another part")
 
 
+PATIENCE_SECONDS = 3.0
+"""Of `/tools` with servers of MCP_SERVERS_FILE that are starting: it can be asked again."""
+
+
 @slash_command("tools", "what the model may call: reads, and changes that ask first")
 async def tools(bench: Workbench, _: SlashLine) -> None:
+    missing = await bench.gateway.missing_servers(PATIENCE_SECONDS)
     bench.screen.table(tool_grid(await bench.gateway.tools()))
+    for problem in missing:
+        bench.screen.note(f"left out: {safe_line(problem)}")
 
 
 @slash_command(
