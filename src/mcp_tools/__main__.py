@@ -23,6 +23,14 @@ class Transport(StrEnum):
     STREAMABLE_HTTP = "streamable-http"
 
 
+class Profile(StrEnum):
+    """See tool_profiles."""
+
+    CORE = "core"
+    READ = "read"
+    FULL = "full"
+
+
 class ApprovalMode(StrEnum):
     """See server_policy.Approval."""
 
@@ -70,6 +78,9 @@ def serve(
         ApprovalMode.ELICIT, help="Who asks a person before a change: this server through the client, or the client by itself."
     ),
     enable_exec: bool = typer.Option(False, "--enable-exec", help="Offer k8s_exec, which runs commands in containers."),
+    profile: Profile | None = typer.Option(
+        None, "--profile", help="Tools to offer, instead of MCP_PROFILE: core finds out what is wrong, read changes nothing."
+    ),
     debug: bool = typer.Option(False, "--debug", help="Log more, and show tracebacks."),
     env_file: Path | None = typer.Option(None, "--env-file", help="Read settings from this file instead of the project's .env."),
 ) -> None:
@@ -84,7 +95,7 @@ def serve(
     from mcp_tools.settings import McpSettings
 
     configure_logging(debug=debug)
-    settings = load(McpSettings, env_file=env_file, mcp_token_file=token_file)
+    settings = load(McpSettings, env_file=env_file, mcp_token_file=token_file, mcp_profile=profile and profile.value)
     read_only = read_only or (over_http and not allow_writes)
     policy = policy_of(
         settings, [tool.name for tool in ALL_TOOLS], allow=allow, deny=deny, read_only=read_only, enable_exec=enable_exec,

@@ -124,7 +124,7 @@ def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
 
 def _declared(settings: McpSettings) -> dict[str, str]:
     """Settings that the child reads from its environment, wherever ours came from."""
-    declared = {"K8S_CONTEXTS": settings.k8s_contexts}
+    declared = {"K8S_CONTEXTS": settings.k8s_contexts, "MCP_PROFILE": "full"}
     rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
     declared |= {name: value for name, value in rules.items() if value}
     if settings.redaction_key_file is not None:

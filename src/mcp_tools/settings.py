@@ -40,6 +40,11 @@ class McpSettings(ProcessSettings):
         description="What our server neither reads nor changes, as rules separated by `;`, e.g. "
         "`namespace=payments;kind=secrets`",
     )
+    mcp_profile: Literal["core", "read", "full"] = Field(
+        "full",
+        description="Tools that our server offers: `core` the few that find out what is wrong, `read` all that change nothing, "
+        "`full` all that its policy permits",
+    )
     mcp_server_token_file: Path | None = Field(
         None, description="File (mode 0600) with the bearer token to send to a server with an http(s) address"
     )

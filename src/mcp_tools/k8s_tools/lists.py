@@ -30,10 +30,10 @@ from mcp_tools.tool_declaration import (
 )
 
 _SELECTOR = text("Label selector as kubectl writes it, e.g. app=web,tier!=db,env in (prod,stage).", max_length=4096, default="")
-_LIMIT = integer("How many rows at most; with it `auto` means rows.", minimum=1, maximum=MAX_LIMIT)
+_LIMIT = integer("How many rows at most.", minimum=1, maximum=MAX_LIMIT)
 _CONTINUE = text("The `continue` of the previous answer, for the rows after it.", max_length=16384, default="")
 _VIEW = text(
-    "auto: all rows when they fit, else a summary (counts, what is not healthy, first rows); both read the whole list.",
+    "auto: all rows when they fit, else a summary (counts, what is not healthy, first rows); with limit: rows.",
     choices=("auto", "summary", "rows"),
     default="auto",
 )
@@ -66,7 +66,7 @@ async def _list(
 
 def _filter_schema(kind: Kind, name: str) -> Schema:
     column = kind.columns_by_name[kind.filters[name]]
-    words = f"Only where this equals: {column.doc}"
+    words = f"Only this: {column.doc}"
     if column.type == "boolean":
         return boolean(words)
     if column.type in ("integer", "time"):
@@ -84,7 +84,7 @@ def _list_tool(kind: Kind) -> ToolDeclaration:
         wanted = {name: given.pop(name) for name in filters if name in given}
         return await _list(tools, kind, name, filters=wanted, shown_as=wanted, **{"namespace": "", "limit": None, **given})
 
-    run.__doc__ = f"List {kind.name} as `kubectl get -o wide`; when they are many, a summary."
+    run.__doc__ = f"List {kind.name} as kubectl does; of many, a summary."
     return tool(name, title=f"List {kind.name}", arguments=arguments, output=list_schema(kind))(run)
 
 
@@ -98,7 +98,7 @@ def _list_tool(kind: Kind) -> ToolDeclaration:
         "label_selector": _SELECTOR,
         "filters": {
             "type": "object",
-            "description": 'Equality filters, e.g. {"healthy": false}; a wrong one is answered with those that the kind knows.',
+            "description": 'e.g. {"healthy": false}; a wrong name is answered with those that the kind knows.',
             "additionalProperties": {"type": ["string", "boolean", "integer"]},
             "maxProperties": 10,
             "default": {},
@@ -112,7 +112,7 @@ async def list_resources(
     filters: dict[str, Any] | None = None, view: str = "auto", limit: int | None = None, continue_token: str = "",
     max_tokens: int = DEFAULT_TOKENS,
 ) -> ToolAnswer:  # fmt: skip
-    """List objects of any kind, custom resources too, as `kubectl get -o wide`; when they are many, a summary."""
+    """List objects of any kind, custom resources too, as kubectl does; of many, a summary."""
     found = await tools.discovery.kind(tools.clusters.api(context), kind)
     _check_filters(found, filters or {})
     return await _list(
