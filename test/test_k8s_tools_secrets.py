@@ -270,4 +270,4 @@ def test_only_the_readers_on_the_list_can_ask_for_a_payload() -> None:
         wanted = ("secret_access", "secret_payloads", "SecretAccess", "read_secret")
         if "SecretAccess" in names or any(name.endswith(wanted) for name in modules):
             found.add(file.relative_to(source).as_posix())
-    assert found - set(READERS) == set()
+    assert found == set(READERS)

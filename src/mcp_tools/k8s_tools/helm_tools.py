@@ -42,7 +42,7 @@ _USUAL = re.compile(r"(?:Install|Upgrade) complete|Uninstallation complete|Rollb
     arguments={
         "context": CONTEXT,
         "what": text("drift: where live objects differ from the release.", choices=_WHAT, default="list"),
-        "release": text("Needed for all but list.", max_length=53, default=""),
+        "release": text("For all but list.", max_length=53, default=""),
         "namespace": text("Empty: list all, else the context's own.", max_length=63, default=""),
         "revision": integer("Default: the newest.", minimum=1, maximum=999_999_999),
         "only": text("Kind/name for manifest and drift, a.b.c for values.", max_length=400, default=""),
@@ -69,7 +69,7 @@ async def helm(
     tools: ToolContext, *, context: str = "", what: str = "list", release: str = "", namespace: str = "",
     revision: int | None = None, only: str = "", max_tokens: int = 4000,
 ) -> ToolAnswer:  # fmt: skip
-    """Helm releases: list, or one's status, history, values, manifest, notes, drift. Secrets redacted."""
+    """Helm releases as recorded, and what has drifted from them; secrets redacted."""
     api = tools.clusters.api(context)
     scope = namespace_name(namespace) if namespace else ""
     if what == "list":
