@@ -14,8 +14,15 @@ from mcp.server.lowlevel import Server
 from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
+    GetPromptRequestParams,
+    GetPromptResult,
     InputRequiredResult,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
     ListToolsResult,
+    ReadResourceRequestParams,
+    ReadResourceResult,
     TextContent,
     Tool,
     ToolAnnotations,
@@ -28,8 +35,10 @@ from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.asked_person import AskedPerson, Nobody, Person, question_result
 from mcp_tools.change_gate import ChangeGate, OpenQuestion
 from mcp_tools.error_answers import ERROR_MARK, described
+from mcp_tools.prompts import PROMPTS, get_prompt
 from mcp_tools.redaction import contains_mark
 from mcp_tools.request_guard import ToolCall, during
+from mcp_tools.resources import RESOURCES, TEMPLATES, read_resource
 from mcp_tools.shown_schemas import COMMON_ARGUMENTS
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, ToolDeclaration
 from mcp_tools.tool_spec import BULK_MARK
@@ -134,6 +143,21 @@ def build_server(gate: ToolGate) -> Server[Any]:
     async def call_tool(context: Any, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         return await gate.call(params.name, params.arguments or {}, AskedPerson(context, params))
 
+    async def list_prompts(_context: Any, _params: Any) -> ListPromptsResult:
+        return ListPromptsResult(prompts=list(PROMPTS))
+
+    async def prompt(_context: Any, params: GetPromptRequestParams) -> GetPromptResult:
+        return get_prompt(gate, params.name, params.arguments or {})
+
+    async def list_resources(_context: Any, _params: Any) -> ListResourcesResult:
+        return ListResourcesResult(resources=list(RESOURCES))
+
+    async def list_templates(_context: Any, _params: Any) -> ListResourceTemplatesResult:
+        return ListResourceTemplatesResult(resource_templates=list(TEMPLATES))
+
+    async def resource(_context: Any, params: ReadResourceRequestParams) -> ReadResourceResult:
+        return await read_resource(gate, str(params.uri))
+
     return Server(
         "k8s-mcp",
         version=package_version(),
@@ -142,6 +166,11 @@ def build_server(gate: ToolGate) -> Server[Any]:
         lifespan=lifespan,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_prompts=list_prompts,
+        on_get_prompt=prompt,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=resource,
     )
 
 
