@@ -128,7 +128,7 @@ async def get_pod_logs(
     matched, picked = await _pick(lines, wanted)
     merged = list(heapq.merge(*picked, key=lambda line: line.time))
     head = _head(api.context, scope, chosen.sources, previous=previous)
-    notes = tuple(note for note in (chosen.left_out, *(log.note for log in logs)) if note)
+    notes = tuple(dict.fromkeys(note for note in (chosen.left_out, *(log.note for log in logs)) if note))
     everything = list(heapq.merge(*lines, key=lambda line: line.time)) if len(lines) > 1 else lines[0]
     found = LogFindings(
         head, chosen.sources, everything, matched, folded(merged) if fold else unfolded(merged), notes, timestamps,
