@@ -56,6 +56,7 @@ _MAX_OPERATIONS = 100
             "type": ["object", "array"],
             "description": "Patch as JSON; a list for type json.",
             "maxItems": _MAX_OPERATIONS,
+            "maxProperties": _MAX_OPERATIONS,
         },
         "type": text("merge for custom resources.", choices=tuple(_TYPES), default="strategic"),
         "uid": UID,
