@@ -14,6 +14,7 @@ import pytest
 
 from configuration.errors import ClusterError, ConfigurationError, NotPermitted
 from controlplane.control_plane import ControlPlane
+from custom_resources import definition, installed
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.api_targets import ApiTarget, api_target
 from mcp_tools.discovery import Discovery
@@ -22,6 +23,7 @@ from mcp_tools.object_counts import count_objects_at
 from mcp_tools.request_guard import RequestGuard, ToolCall, during
 from mcp_tools.server_policy import ServerPolicy, policy_of, rules_of
 from mcp_tools.settings import McpSettings
+from scripted_api import scripted_api
 from server_fixtures import ToolClient, text_of
 
 TOOLS = [tool.name for tool in ALL_TOOLS]
@@ -347,7 +349,7 @@ def test_every_kind_that_a_cluster_serves_can_still_be_listed(control_plane: Con
         policy = ServerPolicy(deny=rules_of(["namespace=policy-denied"], "--deny", TOOLS))
         narrow = Clusters({"KUBECONFIG": str(control_plane.kubeconfig)}, policy=policy)
         whole = Clusters({"KUBECONFIG": str(control_plane.kubeconfig)})
-        served = await Discovery().served(whole.api())
+        served = await Discovery().served(narrow.api())
         listable = [one for one in served.resources if "list" in one.verbs]
         assert len(listable) > 40
         troubles = {}
@@ -443,3 +445,36 @@ def test_a_denied_kind_and_a_denied_context_are_refused(
         error = client.error("k8s_list_resources", kind="secrets")
         assert (error["type"], error["reason"]) == ("NotPermitted", "PolicyDenied")
     assert denying("kind=secrets")("k8s_list_resources", kind="configmaps")["rows"]
+
+
+def test_usage_in_a_denied_namespace_is_left_out_even_by_a_server_that_knows_no_selectors(
+    tool_client: Callable[..., ToolClient], tmp_path: Path
+) -> None:
+    used = [
+        {
+            "metadata": {"namespace": namespace, "name": "pod"},
+            "containers": [{"name": "c", "usage": {"cpu": "1", "memory": "1Mi"}}],
+        }
+        for namespace in ("policy-denied", "policy-open")
+    ]
+    with scripted_api(items={"/apis/metrics.k8s.io/v1beta1/pods": used}) as server:
+        for rule in ("namespace=policy-denied", "namespace=policy-denied,kind=po"):
+            policy = ServerPolicy(deny=rules_of([rule], "--deny", TOOLS))
+            rows = tool_client(server.kubeconfig(tmp_path), policy=policy)("k8s_top")["rows"]
+            assert [row["namespace"] for row in rows] == ["policy-open"]
+        assert server.requests[-1][2]["fieldSelector"] == "metadata.namespace!=policy-denied"
+
+
+@pytest.mark.parametrize("scope", ["Namespaced", "Cluster"])
+def test_custom_resources_are_left_out_too(
+    scope: str, denying: Any, control_plane: ControlPlane, secretive: tuple[str, str]
+) -> None:
+    group = f"{scope.lower()}.policy.example"
+    with installed(control_plane.api, definition("things", group, "Thing", scope=scope)):
+        root = f"/apis/{group}/v1"
+        collections = [f"namespaces/{name}/things" for name in secretive] if scope == "Namespaced" else ["things"]
+        for collection in collections:
+            body = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "one"}}
+            control_plane.api.post(f"{root}/{collection}", body)
+        rows = denying(f"namespace={secretive[0]}")("k8s_list_resources", kind=f"things.{group}")["rows"]
+        assert [row.get("namespace") for row in rows] == ([secretive[1]] if scope == "Namespaced" else [None])

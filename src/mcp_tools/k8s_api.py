@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,14 @@ class ClusterApi:
         """Address of the API server."""
         config = self._source.current()
         return config.context(self.context).server if config else "https://kubernetes.default.svc"
+
+    def learn_without_namespaces(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """(API group, plural) of what the cluster says is in no namespace."""
+        self._guard.without_namespaces = frozenset(kinds)
+
+    def hides(self, group: str, resource: str, namespace: str) -> bool:
+        """See RequestGuard.hides."""
+        return self._guard.hides(group, resource, namespace, context=self.context)
 
     async def close(self) -> None:
         """Close all connections, also those that are in use."""

@@ -15,10 +15,7 @@ from typing import Any
 from configuration.errors import ApprovalNeeded, NotPermitted
 from kinds.registry import KINDS
 from mcp_tools.api_targets import ApiTarget, Query, api_target
-from mcp_tools.server_policy import Rule, ServerPolicy
-
-_WITHOUT_NAMESPACES = {("certificates.k8s.io", "certificatesigningrequests"), ("resource.k8s.io", "resourceslices")}
-"""Kinds without a declaration that are in no namespace, and that the API server lists by no namespace either."""
+from mcp_tools.server_policy import Rule, ServerPolicy, object_of
 
 
 @dataclass
@@ -60,10 +57,12 @@ def during(call: ToolCall) -> Iterator[ToolCall]:
 
 
 class RequestGuard:
-    """Judges the requests of one server."""
+    """Judges the requests of one server to one cluster."""
 
     def __init__(self, policy: ServerPolicy) -> None:
         self.policy = policy
+        self.without_namespaces: frozenset[tuple[str, str]] = frozenset()
+        """(API group, plural) of the kinds that the cluster says are in no namespace."""
 
     def judged(self, method: str, path: str, query: Query, body: object, *, context: str, doing: str) -> Query:
         """The query to send, narrowed where namespaces are denied. Raises NotPermitted or ApprovalNeeded: nothing is sent."""
@@ -76,6 +75,12 @@ class RequestGuard:
             self._judge_change(call, target, dry_run=_is_dry_run(target, method, query, body), doing=doing)
             return query
         return self._without_hidden(tool, target, query, doing)
+
+    def hides(self, group: str, resource: str, namespace: str, *, context: str) -> bool:
+        """Whether the policy denies what came from a namespace: for an API whose server may not know field selectors."""
+        call = _CALL.get()
+        target = ApiTarget("list", context, group, resource, "", namespace)
+        return self.policy.denial(call.tool if call else "", target) is not None
 
     def _judge_change(self, call: ToolCall | None, target: ApiTarget, *, dry_run: bool, doing: str) -> None:
         if self.policy.read_only or (call is not None and not call.may_change):
@@ -100,9 +105,20 @@ class RequestGuard:
             return False
         return self.policy.approval == "client" or target in call.granted or self.policy.allows(call.tool, target)
 
+    def _is_without_namespaces(self, target: ApiTarget) -> bool:
+        """Whether such objects are known to be in no namespace; Namespace objects count as being in their own.
+
+        What is not known is taken to be in one: the API server then refuses a selector that it does not know.
+        """
+        wanted = object_of(target)
+        if wanted == ("", "namespaces"):
+            return False
+        declared = any((kind.group, kind.resource) == wanted and not kind.namespaced for kind in KINDS.values())
+        return declared or (target.group, target.resource) in self.without_namespaces
+
     def _without_hidden(self, tool: str, target: ApiTarget, query: Query, doing: str) -> Query:
         """The cluster-wide list or watch without the namespaces that the policy denies."""
-        if target.verb not in ("list", "watch") or target.namespace or _is_without_namespaces(target):
+        if target.verb not in ("list", "watch") or target.namespace or self._is_without_namespaces(target):
             return query
         rules = self.policy.hidden_namespaces(tool, target)
         if not rules:
@@ -138,15 +154,6 @@ def _is_dry_run(target: ApiTarget, method: str, query: Query, body: Any) -> bool
     if asked and method == "DELETE" and body is not None:
         return isinstance(body, Mapping) and body.get("dryRun") == ["All"]
     return asked
-
-
-def _is_without_namespaces(target: ApiTarget) -> bool:
-    """Whether such objects are known to be in no namespace; Namespace objects count as being in their own."""
-    wanted = (target.group, target.resource)
-    if wanted == ("", "namespaces"):
-        return False
-    declared = any((kind.group, kind.resource) == wanted and not kind.namespaced for kind in KINDS.values())
-    return declared or wanted in _WITHOUT_NAMESPACES
 
 
 def _denied(rule: Rule, target: ApiTarget, doing: str) -> NotPermitted:

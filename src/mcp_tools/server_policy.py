@@ -57,7 +57,7 @@ class Rule:
         return (
             self.tool in ("", tool)
             and (not self.context or _matches(self.context, target.context))
-            and (not self.kind or self.resource == _object_of(target))
+            and (not self.kind or self.resource == object_of(target))
         )
 
     def names(self, namespace: str) -> bool:
@@ -165,7 +165,8 @@ def _resource_of(kind: str) -> tuple[str, str]:
     return _SAME_OBJECTS.get((group, plural), (group, plural))
 
 
-def _object_of(target: ApiTarget) -> tuple[str, str]:
+def object_of(target: ApiTarget) -> tuple[str, str]:
+    """API group and plural; of what is served twice, of the first."""
     return _SAME_OBJECTS.get((target.group, target.resource), (target.group, target.resource))
 
 
