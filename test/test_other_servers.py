@@ -222,6 +222,7 @@ async def test_an_http_answer_without_end_is_given_up(start: StartServers) -> No
         await asyncio.to_thread(endless.shutdown)
         endless.server_close()
     assert state.state == "failed"
+    assert "sent an answer of more than 16777216 bytes" in state.problem
 
 
 # --- the agent
