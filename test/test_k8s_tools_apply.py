@@ -13,6 +13,7 @@ import pytest
 from controlplane.api_client import ApiError, post_to_unix_socket
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
+from mcp_tools.manifest_documents import documents_of
 from server_fixtures import ToolClient
 
 APPLY, PATCH = "k8s_apply_manifest", "k8s_patch_resource"
@@ -371,6 +372,11 @@ def test_a_manifest_that_cannot_be_read_or_means_nothing_is_refused_before_anyth
     mark = control_plane.audit.mark()
     assert words in tools.error(APPLY, manifest=manifest)["message"]
     assert not [one for one in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if one.verb not in ("get", "list")]
+
+
+def test_a_long_scalar_that_begins_like_a_number_is_read_at_once() -> None:
+    digits = "1" * 300_000
+    assert documents_of(f"a: {digits}x\nb: {digits}\n")[0]["a"] == f"{digits}x"
 
 
 def test_yaml_is_read_as_kubernetes_reads_it(tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str) -> None:

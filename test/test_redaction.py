@@ -482,3 +482,17 @@ def test_a_key_file_that_cannot_be_trusted_is_refused(tmp_path: Path, content: s
         read_or_create_key(file)
     assert complaint in str(caught.value)
     assert "ab" * 32 not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "user:", "x" * 100])
+@pytest.mark.parametrize("form", ["‹redacted:0123456789ab›", "<redacted:0123456789ab>", "\\u2039redacted:0123456789ab"])
+def test_a_mark_is_found_inside_of_base64_wherever_it_begins(before: str, form: str) -> None:
+    encoded = base64.b64encode(f"{before}{form} and more".encode()).decode()
+    assert contains_mark({"data": {"password": encoded}}) == ["data.password"]
+    assert contains_mark({"data": {"password": f"key: {encoded}"}}) == ["data.password"]
+    assert contains_mark({"data": base64.b64encode(f"{before}the word redacted: alone".encode()).decode()}) == []
+
+
+def test_looking_for_marks_takes_a_moment_however_long_the_text_is() -> None:
+    assert contains_mark({"data": "QUJD" * 500_000}) == []
+    assert contains_mark({"data": base64.b64encode(b"redacted: " * 50_000).decode()}) == []

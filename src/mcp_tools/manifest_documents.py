@@ -44,8 +44,9 @@ class _Loader(_Base):  # type: ignore[misc]  # the C loader has no types
 
 
 _MERGE = "tag:yaml.org,2002:merge"
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0[0-7_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+)\Z")
+_INT = re.compile(r"(?=[^\n]{1,64}\Z)[-+]?(?:0|[1-9][0-9_]*|0[0-7_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+)\Z")
 _FLOAT = re.compile(
+    r"(?=[^\n]{1,64}\Z)"  # no number is longer, and longer ones would take the expression for ever
     r"(?:[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+\.|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 _BOOL = re.compile(r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)\Z")

@@ -28,9 +28,10 @@ def _in_base64(word: bytes, offset: int) -> str:
     return encoded[-(-offset * 8 // 6) : (offset + len(word)) * 8 // 6]
 
 
-_IN_BASE64 = re.compile(
-    rf"[A-Za-z0-9+/]*(?:{'|'.join(re.escape(_in_base64(b'redacted:', offset)) for offset in range(3))})[A-Za-z0-9+/]*"
-)
+_IN_BASE64 = re.compile("|".join(f"({re.escape(_in_base64(b'redacted:', offset))})" for offset in range(3)))
+_BEFORE, _AFTER = 20, 44
+"""Characters of base64 around the word that can hold the rest of a mark, in any of its forms."""
+_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
 
 class Marker:
@@ -87,10 +88,19 @@ def _holds_mark(value: str) -> bool:
     """Also packed in base64, as somebody writes a Secret's data who takes the mark for the value."""
     if _ANY_FORM.search(value):
         return True
-    return any(_ANY_FORM.search(_decoded(found.group())) for found in _IN_BASE64.finditer(value))
+    return any(_ANY_FORM.search(_decoded(value, found)) for found in _IN_BASE64.finditer(value))
 
 
-def _decoded(encoded: str) -> str:
+def _decoded(text: str, found: re.Match[str]) -> str:
+    """What stands around the word, decoded: a few characters, however long the text is."""
+    offset = (found.lastindex or 1) - 1
+    group = start = found.start() - -(-offset * 8 // 6)  # where its group of four begins
+    while start - 4 >= max(0, group - _BEFORE) and _ALPHABET.issuperset(text[start - 4 : start]):
+        start -= 4
+    end = found.end()
+    while end < min(len(text), group + _AFTER) and text[end] in _ALPHABET:
+        end += 1
+    encoded = text[max(0, start) : end]
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode(errors="replace")
     except (binascii.Error, ValueError):
