@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -185,3 +187,29 @@ def served(tmp_path: Path) -> Iterator[Callable[..., ServedProcess]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+INSPECTOR = Path(__file__).with_name("inspector")
+NO_NPM = "no `npm` on PATH: the Inspector's command line cannot be installed"
+
+
+@pytest.fixture(scope="session")
+def inspector() -> Path:
+    """The Inspector's command line (test/inspector), installed once for each lock file into the user's cache directory."""
+    npm = shutil.which("npm")
+    if npm is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(NO_NPM)
+        pytest.skip(NO_NPM)
+    lock = (INSPECTOR / "package-lock.json").read_bytes()
+    folder = Path.home() / ".cache/k8s-mcp" / f"inspector-{hashlib.sha256(lock).hexdigest()[:16]}"
+    program = folder / "node_modules/.bin/mcp-inspector"
+    if not (folder / "installed").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(INSPECTOR / name, folder / name)
+        command = [npm, "ci", "--omit=optional", "--loglevel=error"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr
+        (folder / "installed").touch()
+    return program

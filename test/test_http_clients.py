@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +130,88 @@ def test_the_scanner_works_through_a_remote_server(
     assert done.returncode == 0, done.stderr
     assert query(scanner.database, "SELECT name FROM namespaces WHERE name = ?", fresh_namespace) == [(fresh_namespace,)]
     assert TOKEN not in done.stderr + server.log
+
+
+# --- the Inspector's command line, a client that others wrote, in both generations of the protocol
+
+
+class Inspector:
+    """Runs it with a home of its own."""
+
+    def __init__(self, program: Path, home: Path) -> None:
+        self._program = program
+        self._home = home
+
+    def __call__(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+        """-> exit code, what it printed as JSON ({} for nothing), what it said of an error."""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self._home)}
+        command = [str(self._program), "--cli", *arguments, "--format", "json", "--quiet"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=self._home)
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.fixture
+def inspect(inspector: Path, tmp_path: Path) -> Inspector:
+    home = tmp_path / "home"
+    home.mkdir()
+    return Inspector(inspector, home)
+
+
+BEARER = ("--header", f"Authorization: Bearer {TOKEN}")
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_lists_and_calls_tools_over_http(
+    inspect: Inspector, served: Serve, nowhere_kubeconfig: Path, era: str
+) -> None:
+    at = (served(nowhere_kubeconfig).url, "--transport", "http", "--protocol-era", era, *BEARER)
+    asked = (
+        ("tools/list",),
+        ("tools/call", "--tool-name", "k8s_list_contexts"),
+        ("tools/call", "--tool-name", "k8s_get_cluster_info"),
+        ("resources/read", "--uri", "k8s://kinds/pods"),
+        ("prompts/get", "--prompt-name", "diagnose", "--prompt-args", "namespace=shop"),
+    )
+    with ThreadPoolExecutor() as at_once:
+        answers = list(at_once.map(lambda one: inspect(*at, "--method", *one), asked))
+    code, listed, _ = answers[0]
+    assert code == 0
+    assert "k8s_list_pods" in {tool["name"] for tool in found(listed, "tools")}
+    contexts, failed, kinds, prompt = (json.dumps(printed) + said for _, printed, said in answers[1:])
+    assert "nowhere" in contexts
+    assert "127.0.0.1:1" in failed, "an error of the tool is shown, not one about its schema"
+    assert "restarts" in kinds
+    assert "in namespace shop" in prompt
+
+
+def test_the_inspector_is_refused_with_the_wrong_token_origin_and_host(
+    inspect: Inspector, served: Serve, nowhere_kubeconfig: Path
+) -> None:
+    server = served(nowhere_kubeconfig)
+    at = (server.url, "--transport", "http", "--method", "tools/list")
+    for headers in (
+        ("--header", f"Authorization: Bearer {OTHER}", "--stored-auth-only"),
+        (*BEARER, "--header", "Origin: http://attacker.example"),
+    ):
+        code, printed, said = inspect(*at, *headers)
+        assert code != 0
+        assert "tools" not in printed
+        assert TOKEN not in said
+    log = server.log
+    assert "-> 401" in log
+    assert "-> 403" in log
+
+
+def test_the_inspector_starts_the_server_over_stdio(inspect: Inspector, nowhere_kubeconfig: Path, tmp_path: Path) -> None:
+    environment = ("-e", f"KUBECONFIG={nowhere_kubeconfig}", "-e", f"REDACTION_KEY_FILE={tmp_path / 'key'}")
+    at = (sys.executable, "-m", "mcp_tools", *environment, "--transport", "stdio")
+    code, listed, said = inspect(*at, "--method", "tools/list")
+    assert code == 0, said
+    assert "k8s_delete_resource" in {tool["name"] for tool in found(listed, "tools")}
+    _, called, _ = inspect(*at, "--method", "tools/call", "--tool-name", "k8s_list_contexts")
+    assert "nowhere" in json.dumps(called)
+
+
+def found(printed: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list, wherever the envelope has it."""
+    return list(printed[key] if key in printed else printed["result"][key])
