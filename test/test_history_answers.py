@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.repl.all_commands import slash_commands
+from agent.repl.history_commands import shown_value
 from agent.repl.slash_line import parse
 from agent.repl.workbench import Workbench
 from agent.settings import AgentSettings
@@ -236,3 +237,17 @@ def test_times_are_read_as_people_write_them(zone: str) -> None:
     for wrong in ("", "25:00", "14:61", "soon", "2026-13-01"):
         with pytest.raises(ValueError, match="is no time"):
             parse_moment(wrong, now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "shown"),
+    [
+        ("pods", "started_at", str(START), local_time(START)),
+        ("pods", "containers[app].state_since", str(START), local_time(START)),
+        ("pods", "restarts", str(START), str(START)),
+        ("pods", "containers[app].restarts", "2", "2"),
+        ("widgets.example.com", "started_at", str(START), str(START)),
+    ],
+)
+def test_moments_among_the_changes_are_shown_as_such(kind: str, field: str, value: str, shown: str) -> None:
+    assert shown_value(kind, field, value) == shown

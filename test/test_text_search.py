@@ -18,8 +18,8 @@ from cache.match_text import MOST_SEARCHES, MOST_WORDS, index_query
 from cache.sql_guard import run_query
 from cache_fixtures import CLUSTER, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import NeverScanned, QueryRefused
-from kinds.registry import KINDS
 from kinds.record import Record
+from kinds.registry import KINDS
 from kinds.search_columns import search_columns
 
 PODS = KINDS["pods"]

@@ -43,11 +43,10 @@ def follow_figures(
         running = control_plane.audit.mark()
         changing.changes.clear()
         with changing.at_a_rate(RATE):
-            lags = _lags(database, changing, duration_seconds)
+            lags, made = _lags(database, changing, duration_seconds)
         more = _watches(control_plane, running)
     ordered = sorted(lags)
     median, p99 = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
-    made = len(changing.changes)
     section.add("changes made, and how far the writer was behind its pace", f"{made}, {changing.late_seconds:.1f} s")
     section.add("changes seen in the cache", f"{len(lags)}", "all", len(lags) == made)
     section.add("lag, median", f"{median:.2f} s", f"< {MEDIAN_SECONDS:.0f} s", median < MEDIAN_SECONDS)
@@ -84,8 +83,8 @@ def wait_until_followed(changing: ChangingPods, database: Path, *, seconds: floa
     raise AssertionError(f"nothing is followed after {seconds:.0f} s; see {database.parent / 'daemon.log'}")
 
 
-def _lags(database: Path, changing: ChangingPods, seconds: float) -> list[float]:
-    """Seconds until each change could be read. A pod that changed again meanwhile has shown the earlier change too."""
+def _lags(database: Path, changing: ChangingPods, seconds: float) -> tuple[list[float], int]:
+    """Seconds until each change could be read, and of how many. A pod that changed again has shown the earlier change too."""
     lags: list[float] = []
     waiting: dict[str, list[tuple[str, float]]] = {}
     taken = 0
@@ -106,8 +105,7 @@ def _lags(database: Path, changing: ChangingPods, seconds: float) -> list[float]
                 if not waiting[uid]:
                     del waiting[uid]
         time.sleep(LOOK_SECONDS)
-    del changing.changes[taken:]
-    return lags
+    return lags, taken
 
 
 def _stored(database: Path, uids: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,20 @@ from sqlalchemy.dialects.sqlite import insert
 
 from cache.api_usage import add_usage
 from cache.cleanup import CleanupReport, clean_up, forget_freshness, forget_history, remove_unowned_rows
-from cache.connection import connect_writer, immediate
+from cache.connection import immediate
 from cache.database_file import DatabaseFile
 from cache.delta import Delta, DeltaOutcome, ObjectChange
 from cache.delta_apply import DeltaApply
-from cache.freshness import WHOLE_CLUSTER
-from cache.history_scrub import scrub_outdated
+from cache.freshness import WHOLE_CLUSTER, Freshness
+from cache.freshness_rows import read_freshness
+from cache.history_scrub import rules_of, scrub_outdated
 from cache.kind_tables import ensure_kind_tables
 from cache.refresh_requests import RefreshRequest
 from cache.scan_lock import ScanLock
 from cache.staging import BATCH_SIZE, Staged, Staging
 from cache.status import database_size
 from cache.swap import ScanOutcome, ScanScope, Swap
-from cache.tables import CacheMetadata, ClusterModel, RefreshRequestModel, ScannerModel
+from cache.tables import CacheMetadata, ClusterModel, HistoryRules, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
 from configuration.errors import CacheError
 from kinds.kind import Kind
@@ -155,13 +156,11 @@ class CacheManager:
         with self._file.errors():
             self._ensure_kind(kind)
             scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
-            connection = connect_writer(self.path)
-            try:
+            with ExitStack() as stack:
+                connection = stack.enter_context(self._file.own_connection())
                 swap = Swap(connection, scan, self._file.write_on, self._clock)
-                return Staging(connection, scan, swap, self._file.errors, self._batch_size, self._scrub)
-            except BaseException:
-                connection.close()
-                raise
+                scrub = _nothing if scan.history_settled else self._scrub
+                return Staging(connection, scan, swap, self._file.errors, self._batch_size, scrub, stack)
 
     def apply(self, cluster: str, deltas: Sequence[Delta]) -> list[DeltaOutcome]:
         """Write what changed since the stored state of these kinds, all in one short transaction; an outcome for each.
@@ -170,7 +169,7 @@ class CacheManager:
         """
         if not deltas:
             return []
-        with self._file.errors(), closing(connect_writer(self.path)) as connection:
+        with self._file.errors(), self._file.own_connection() as connection:
             work = DeltaApply(connection, cluster, self._file.write_on, self._policy)
             return work.run(deltas, now=self._clock(), started_at=self._started_at)
 
@@ -215,6 +214,11 @@ class CacheManager:
         statement = statement.on_conflict_do_update(index_elements=["cluster", "kind", "scope"], set_=changed)
         with self._file.errors(), self._file.write() as connection:
             connection.execute(statement)
+
+    def freshness_all(self, cluster: str | None = None) -> list[Freshness]:
+        """Every (cluster, kind, scope) that was tried: like CacheReader's, on connections that are open anyway."""
+        with self._file.errors(), self._file.read() as connection:
+            return read_freshness(connection, cluster)
 
     # --- housekeeping
 
@@ -298,6 +302,9 @@ class CacheManager:
         with self._file.read() as connection:
             uid = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == cluster)).scalar()
             row = connection.execute(stored).first()
+            rules = connection.execute(
+                select(HistoryRules.rules).where(HistoryRules.cluster == cluster, HistoryRules.kind == kind.name)
+            ).scalar()
         if uid is None:
             raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
         if row is None or row.last_checked_at is None:
@@ -313,7 +320,12 @@ class CacheManager:
             generation=None if row is None else row.generation,
             first_fill=row is None or row.last_full_at is None,
             rewrite=row is not None and row.last_checked_at is not None and row.redaction != redaction,
+            history_settled=rules == rules_of(redaction),
         )
+
+
+def _nothing() -> None:
+    """Nothing is to be done."""
 
 
 def _is_another(connection: Connection, identity: ClusterIdentity) -> bool:

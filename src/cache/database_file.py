@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from cache.connection import check_database_path, connect_writer, create_file, database_errors, explain, immediate
 from cache.engine import open_engine, transaction
 from cache.migrations.runner import migrate
+from cache.own_connections import OwnConnections
 from cache.scan_lock import ScanLock
 from cache.write_turns import WriteTurns
 from configuration.errors import CacheCorrupt, CacheError
@@ -41,6 +42,7 @@ class DatabaseFile:
         self._make_tables = make_tables
         self._clock = clock
         self._turns = WriteTurns()
+        self._own = OwnConnections(path)
         self._identity: tuple[int, int] | None = None
         check_database_path(path, create_parent=False)
         try:
@@ -49,9 +51,11 @@ class DatabaseFile:
             self._move_aside()
             self._prepare()
         self._writing: Engine = open_engine(path, read_only=False)
-        self._reading: Engine = open_engine(path, read_only=True)
+        self._reading: Engine = open_engine(path, read_only=True, keep=True)
 
     def close(self) -> None:
+        self._reading.dispose()
+        self._own.close()
         self._writing.dispose()
 
     # --- transactions
@@ -70,14 +74,18 @@ class DatabaseFile:
 
     @contextmanager
     def write_on(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """One write transaction on a connection of one's own, which has TEMP tables to write from."""
+        """One write transaction on a connection of one's own (`own_connection`), which has TEMP tables to write from."""
         with self._turn(), immediate(connection):
             yield
+
+    def own_connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection that nobody else uses meanwhile; its TEMP tables are gone afterwards."""
+        return self._own.connection()
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
         """A connection while no other thread of this process writes, for statements that are no transaction."""
-        with self._turn(), closing(connect_writer(self.path)) as connection:
+        with self._turn(), self.own_connection() as connection:
             yield connection
 
     @contextmanager
@@ -112,6 +120,8 @@ class DatabaseFile:
 
     def _reopen(self) -> None:
         """Let go of the connections to the file that was there before."""
+        self._reading.dispose()
+        self._own.close()
         self._writing.dispose()
         self._prepare()
 

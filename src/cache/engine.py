@@ -14,14 +14,16 @@ from cache.connection import connect_reader, connect_writer, database_errors, ex
 from cache.migrations.runner import require_current
 
 
-def open_engine(path: Path, *, read_only: bool) -> Engine:
+def open_engine(path: Path, *, read_only: bool, keep: bool = False) -> Engine:
     """An engine on an existing file. A writer's transactions begin IMMEDIATE.
 
-    Writers keep a pool, since closing the last connection would checkpoint and delete the log each time; readers
-    connect anew for each read, so that they never hold an old snapshot.
+    Writers keep a pool, since closing the last connection would checkpoint and delete the log each time. Readers
+    connect anew for each read, so that they read what is at this path now, unless they `keep` their connections: to
+    open one means to parse the whole schema, which takes some 4 ms.
     """
     if read_only:
-        engine = create_engine("sqlite://", creator=lambda: connect_reader(path), poolclass=NullPool)
+        pool = QueuePool if keep else NullPool
+        engine = create_engine("sqlite://", creator=lambda: connect_reader(path), poolclass=pool)
     else:
         engine = create_engine("sqlite://", creator=lambda: connect_writer(path), poolclass=QueuePool)
     statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"

@@ -33,6 +33,7 @@ class Freshness:
     permitted: bool | None
     """False: the API server said 403. None: not known yet."""
     last_error: str | None
+    """Empty, which is not null: the API server has no such kind."""
     last_error_at: int | None
     duration_ms: int | None
     strategy: str
@@ -45,6 +46,11 @@ class Freshness:
     def scanned(self) -> bool:
         """Whether there is anything to answer from, be it old or partial."""
         return self.last_checked_at is not None
+
+    @property
+    def served(self) -> bool:
+        """False: it was looked for, and the API server has no such kind."""
+        return self.last_error != ""
 
     def age_seconds(self, now: float) -> int | None:
         return None if self.last_checked_at is None else max(0, int(now) - self.last_checked_at)

@@ -42,13 +42,13 @@ def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Ki
     with read() as connection:
         outdated = _outdated(connection)
     scrubbed = 0
-    for cluster, name, rules, _ in outdated:
-        for scrub in (_scrub_changes, _scrub_deleted):
+    for cluster, name, rules, has_history in outdated:
+        for scrub in (_scrub_changes, _scrub_deleted) if has_history else ():
             scrubbed += _in_batches(write, scrub, (cluster, name, kinds.get(name)))
         with write() as connection:
             statement = insert(HistoryRules).values(cluster=cluster, kind=name, rules=rules)
             connection.execute(statement.on_conflict_do_update(index_elements=["cluster", "kind"], set_={"rules": rules}))
-    if any(known for _, _, _, known in outdated):
+    if any(has_history for _, _, _, has_history in outdated):
         with write() as connection:
             forget_removed_words(connection)
     if scrubbed:
@@ -57,7 +57,7 @@ def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Ki
 
 
 def _outdated(connection: Connection) -> list[tuple[str, str, str, bool]]:
-    """(cluster, kind, rules of its rows now, whether it had others before)."""
+    """(cluster, kind, rules of its rows now, whether something may be stored by others)."""
     stored = {(cluster, kind): rules for cluster, kind, rules in connection.execute(select(*HistoryRules.__table__.columns))}
     columns = (CacheMetadata.cluster, CacheMetadata.kind)
     listed = select(*columns, func.group_concat(CacheMetadata.redaction.distinct())).group_by(*columns)
@@ -65,8 +65,15 @@ def _outdated(connection: Connection) -> list[tuple[str, str, str, bool]]:
     for cluster, kind, redactions in connection.execute(listed.where(CacheMetadata.last_full_at.is_not(None))):
         rules = {rules_of(redaction) for redaction in redactions.split(",")}
         if len(rules) == 1 and rules != {stored.get((cluster, kind))}:
-            found.append((cluster, kind, rules.pop(), (cluster, kind) in stored))
+            has_history = (cluster, kind) in stored or _has_history(connection, cluster, kind)
+            found.append((cluster, kind, rules.pop(), has_history))
     return found
+
+
+def _has_history(connection: Connection, cluster: str, kind: str) -> bool:
+    models = (DeletedObject, Change)
+    entries = (select(model.uid).where(model.cluster == cluster, model.kind == kind).limit(1) for model in models)
+    return any(connection.execute(entry).first() for entry in entries)
 
 
 _Target = tuple[str, str, Kind | None]

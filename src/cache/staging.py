@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
+
+from isal import isal_zlib
 
 from cache.change_history import object_changes
 from cache.object_rows import IN_JSON_LIST, ObjectRows, StoredObject, StoredObjects, json_list
@@ -25,7 +26,7 @@ from kinds.record import Record, sort_key
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 500
-_FASTEST = 1
+_FAST = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Staged:
     manager: str | None = None
 
     def compressed(self) -> bytes:
-        return zlib.compress(self.manifest, _FASTEST)
+        return isal_zlib.compress(self.manifest, _FAST)
 
 
 class Staging:
@@ -55,9 +56,11 @@ class Staging:
         scope: ScanScope,
         swap: Swap,
         errors: Callable[[], AbstractContextManager[None]],
-        batch_size: int = BATCH_SIZE,
-        on_stored: Callable[[], object] = lambda: None,
+        batch_size: int,
+        on_stored: Callable[[], object],
+        resources: ExitStack,
     ) -> None:
+        """What `resources` holds is let go at the end, the connection above all; left to the caller when this raises."""
         self._connection = connection
         self._scope = scope
         self._swap = swap
@@ -70,12 +73,13 @@ class Staging:
         self._unstorable = 0
         self._finished = False
         self._tables.create(connection)
+        self._resources = resources.pop_all()
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._connection.close()
+        self._resources.__exit__(kind, error, trace)
 
     def add(self, records: Iterable[Staged]) -> None:
         """Stage objects, of any number of pages. An object seen twice counts once, as it was seen last."""

@@ -39,7 +39,8 @@ class ScanScope:
     """What is being scanned, and the state of the cache when the scan began.
 
     `scope` is "" or a namespace; `generation` None when nothing was stored yet; `rewrite` is True when the stored rows
-    were redacted by other rules or with another key, so that every row has to be written again.
+    were redacted by other rules or with another key, so that every row has to be written again; `history_settled` when
+    the history is known to be stored by the present rules.
     """
 
     cluster: str
@@ -52,6 +53,7 @@ class ScanScope:
     generation: int | None
     first_fill: bool
     rewrite: bool
+    history_settled: bool
 
 
 class Swap:

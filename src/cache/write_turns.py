@@ -1,7 +1,7 @@
 """Writers of this process take turns, and leave others a moment.
 
 SQLite has no queue: who waits for its lock looks again every 100 ms at the latest. A process that writes transaction
-after transaction could keep another one out for as long as it likes; so after a while it pauses for that long.
+after transaction could keep another one out for as long as it likes; so after a while it pauses before the next one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class WriteTurns:
     def turn(self) -> Iterator[None]:
         """Around one write transaction."""
         with self._lock:
-            started_at = self._clock()
-            if started_at - self._ended_at >= PAUSE_SECONDS:
+            idle_seconds = self._clock() - self._ended_at
+            if idle_seconds < PAUSE_SECONDS and self._held_seconds >= LONGEST_HELD_SECONDS:
+                self._sleep(PAUSE_SECONDS - idle_seconds)
+                idle_seconds = PAUSE_SECONDS
+            if idle_seconds >= PAUSE_SECONDS:
                 self._held_seconds = 0.0
+            started_at = self._clock()
             try:
                 yield
             finally:
                 self._ended_at = self._clock()
                 self._held_seconds += self._ended_at - started_at
-                if self._held_seconds >= LONGEST_HELD_SECONDS:
-                    self._sleep(PAUSE_SECONDS)
-                    self._ended_at = self._clock()
-                    self._held_seconds = 0.0

@@ -7,6 +7,7 @@ statement that stores it, and with it the whole kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -47,11 +48,24 @@ class StorableCheck:
 
 
 def _is_text_map(value: object) -> bool:
-    return isinstance(value, dict) and all(type(member) is str for member in value.values())
+    return isinstance(value, dict) and _ONLY_TEXT.issuperset(map(type, value.values()))
 
 
+_ONLY_TEXT = frozenset({str})
 _Values = Callable[[Any], tuple[Any, ...]]
-_Checked = tuple[_Values, tuple[frozenset[type], ...], tuple[str, ...], _Values, tuple[str, ...]]
+_MOST_SHAPES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The columns of one record. `seen`: types of whole rows that were found to fit; most rows are of few shapes."""
+
+    read: _Values
+    accepted: tuple[frozenset[type], ...]
+    names: tuple[str, ...]
+    read_numbers: _Values
+    number_names: tuple[str, ...]
+    seen: set[tuple[type, ...]] = field(default_factory=set)
 
 
 def _checked(columns: Sequence[Column]) -> _Checked:
@@ -63,7 +77,7 @@ def _compiled(columns: tuple[tuple[str, ColumnType, bool], ...]) -> _Checked:
     names = tuple(name for name, _, _ in columns)
     accepted = tuple(frozenset(_ACCEPTED[type_]) | ({type(None)} if nullable else set()) for _, type_, nullable in columns)
     numbers = tuple(name for name, type_, _ in columns if type_ in ("integer", "time"))
-    return _values(names), accepted, names, _values(numbers), numbers
+    return _Checked(_values(names), accepted, names, _values(numbers), numbers)
 
 
 def _values(names: Sequence[str]) -> _Values:
@@ -74,11 +88,20 @@ def _values(names: Sequence[str]) -> _Values:
 
 
 def _complaint(checked: _Checked, row: object) -> str:
-    read, accepted, names, read_numbers, number_names = checked
-    for value, types, name in zip(read(row), accepted, names, strict=True):
-        if type(value) not in types:
-            return f"{name} is {type(value).__name__}, which its column cannot hold"
-    for value, name in zip(read_numbers(row), number_names, strict=True):
-        if value is not None and not _LEAST <= value <= _MOST:
-            return f"{name} is a number beyond 64 bits, which its column cannot hold"
+    shape = tuple(map(type, checked.read(row)))
+    if shape not in checked.seen:
+        for found, types, name in zip(shape, checked.accepted, checked.names, strict=True):
+            if found not in types:
+                return f"{name} is {found.__name__}, which its column cannot hold"
+        if len(checked.seen) < _MOST_SHAPES:
+            checked.seen.add(shape)
+    numbers = checked.read_numbers(row)
+    known = [value for value in numbers if value is not None]
+    if known and (min(known) < _LEAST or max(known) > _MOST):
+        name = next(
+            name
+            for value, name in zip(numbers, checked.number_names, strict=True)
+            if value is not None and not _LEAST <= value <= _MOST
+        )
+        return f"{name} is a number beyond 64 bits, which its column cannot hold"
     return ""

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cache.cache_manager import CacheManager
-from cache.cache_reader import CacheReader
 from cache.scan_lock import ScanLock
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
@@ -67,13 +66,12 @@ async def assembled(
         CacheManager(
             path, policy=settings.ttl_policy(), clock=clock, kinds=kinds, batch_size=settings.scanner_batch_size, lock=lock
         ) as cache,
-        CacheReader(path, clock=clock) as reader,
     ):
         scanner = ClusterScanner(loader, cache, timeout_seconds=settings.scanner_timeout, now=clock)
         all_kinds = dict(kinds)
         names = (*settings.extra_kinds, *further)
         further_kinds = FurtherKinds(loader, names, all_kinds, again_seconds=settings.scanner_static_interval)
-        coordinator = coordinator_of(loader, cache, reader, scanner, settings, all_kinds, further_kinds, clock)
+        coordinator = coordinator_of(loader, cache, scanner, settings, all_kinds, further_kinds, clock)
         try:
             yield ScannerParts(settings, loader, cache, scanner, coordinator, contexts, further_kinds)
         finally:
@@ -83,7 +81,6 @@ async def assembled(
 def coordinator_of(
     loader: ToolLoader,
     cache: CacheManager,
-    reader: CacheReader,
     scanner: ClusterScanner,
     settings: ScannerSettings,
     kinds: Mapping[str, Kind],
@@ -103,7 +100,7 @@ def coordinator_of(
         cache,
         contexts=current_contexts,
         kinds=kinds,
-        freshness=reader.freshness_all,
+        freshness=cache.freshness_all,
         schedule=schedule(settings),
         concurrent_limit=settings.scanner_concurrent_limit,
         keeping=KeepingUp(

@@ -167,7 +167,7 @@ def _state(kind: str, row: Freshness | None, partial: bool, now: float) -> State
         return "never scanned" if kind in KINDS else "not served"
     if row.permitted is False and not partial:
         return "not permitted"
-    if row.last_error == "":  # which is not null: that is how a kind is noted that was asked for and is not served
+    if not row.served:
         return "not served"
     if row.last_error:
         return "failed"

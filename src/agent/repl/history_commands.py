@@ -13,7 +13,7 @@ from agent.terminal.durations import took
 from agent.terminal.grid import Grid, cell, list_cell
 from agent.terminal.moments import local_time, of_one_day, parse_moment
 from configuration.errors import ConfigurationError
-from kinds.registry import find_kind
+from kinds.registry import KINDS, find_kind
 
 if TYPE_CHECKING:
     from cache.sql_guard import QueryResult
@@ -108,15 +108,29 @@ def _grid(rows: Sequence[tuple[Any, ...]], *, namespace: bool) -> Grid:
     cells = []
     for at, what, kind, where, name, field, old, new, manager in rows:
         place = (list_cell(where),) if namespace else ()
-        change = f"{field}: {_value(old)} → {_value(new)}" if field else ""
+        change = f"{field}: {shown_value(kind, field, old)} → {shown_value(kind, field, new)}" if field else ""
         cells.append((local_time(at, date=date), what, cell(kind), *place, cell(name), cell(change), list_cell(manager)))
     return Grid(headers, tuple(cells))
 
 
-def _value(value: str | None) -> str:
+def shown_value(kind: str, field: str, value: str | None) -> str:
+    """A value of the history on one line; a moment in local time."""
     if value is None:
         return "–"
+    if value.isdigit() and _is_time(kind, field):
+        return local_time(int(value))
     return value if len(value) <= _VALUE else f"{value[: _VALUE - 1]}…"
+
+
+def _is_time(kind: str, field: str) -> bool:
+    """`field` is a column, or one of a row of a side table: `containers[app].state_since`."""
+    declared = KINDS.get(kind)
+    if declared is None:
+        return False
+    side, _, rest = field.partition("[")
+    columns = next((one.columns for one in declared.side_tables if one.name == side), ()) if rest else declared.columns
+    name = rest.rpartition("].")[2] or field
+    return any(column.name == name and column.type == "time" for column in columns)
 
 
 def _count(result: QueryResult, shown: int, limit: int) -> str:

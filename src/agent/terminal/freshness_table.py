@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def state_of(kind: Freshness, now: float) -> str:
-    """`fresh`, `stale`, `partial`, `not permitted` or `never scanned`."""
+    """`fresh`, `stale`, `partial`, `not permitted`, `not served` or `never scanned`."""
     if kind.permitted is False:
         return "not permitted"
+    if not kind.served:
+        return "not served"
     if not kind.scanned:
         return "never scanned"
     if not kind.complete:
