@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from configuration.errors import ClusterError, ConfigurationError, NotPermitted
+from configuration.errors import ClusterError, ConfigurationError, K8sMcpError, NotPermitted
 from controlplane.control_plane import ControlPlane
 from custom_resources import definition, installed
 from mcp_tools.all_tools import ALL_TOOLS
@@ -21,8 +21,10 @@ from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.object_counts import count_objects_at
 from mcp_tools.request_guard import RequestGuard, ToolCall, during
+from mcp_tools.server_address import ASKS_ITSELF, ONLY_READS
 from mcp_tools.server_policy import ServerPolicy, policy_of, rules_of
 from mcp_tools.settings import McpSettings
+from mcp_tools.tool_loader import ToolLoader
 from scripted_api import scripted_api
 from server_fixtures import ToolClient, text_of
 
@@ -478,3 +480,29 @@ def test_custom_resources_are_left_out_too(
             control_plane.api.post(f"{root}/{collection}", body)
         rows = denying(f"namespace={secretive[0]}")("k8s_list_resources", kind=f"things.{group}")["rows"]
         assert [row.get("namespace") for row in rows] == ([secretive[1]] if scope == "Namespaced" else [None])
+
+
+async def test_the_settings_and_flags_of_who_starts_our_server_reach_it(
+    control_plane: ControlPlane, secretive: tuple[str, str], tmp_path: Path
+) -> None:
+    denied, other = secretive
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "KUBECONFIG": str(control_plane.kubeconfig)}
+    settings = McpSettings(
+        mcp_allow=f"namespace={other},kind=configmaps", mcp_deny=f"namespace={denied}", redaction_key_file=tmp_path / "key"
+    )
+    for name in ("by-rule", "by-nobody", "by-client"):
+        control_plane.api.post(f"/api/v1/namespaces/{other}/configmaps", {"metadata": {"name": name}})
+
+    async def deletes(flags: tuple[str, ...], name: str, kind: str = "configmaps") -> str:
+        async with ToolLoader(settings, environment=environment, own_flags=flags) as loader:
+            with pytest.raises(NotPermitted):
+                await loader.call("k8s_list_resources", {"kind": "configmaps", "namespace": denied})
+            try:
+                return (await loader.call("k8s_delete_resource", {"kind": kind, "namespace": other, "name": name})).text
+            except K8sMcpError as error:
+                return type(error).__name__
+
+    assert (await deletes((), "by-rule")).startswith("deleted")
+    assert await deletes((), "default", kind="serviceaccounts") == "ApprovalNeeded"
+    assert (await deletes(ASKS_ITSELF, "by-client")).startswith("deleted")
+    assert await deletes(ONLY_READS, "by-nobody") == "UnknownTool"

@@ -58,6 +58,8 @@ SHOWN_BY = {
     "llm_model": "test_agent_model::test_what_is_sent_follows_the_settings",
     "llm_provider": "test_agent_model::test_an_unknown_provider_is_a_configuration_error",
     "llm_timeout": "test_agent_model::test_the_timeout_bounds_each_try",
+    "mcp_allow": "test_server_policy::test_the_settings_and_flags_of_who_starts_our_server_reach_it",
+    "mcp_deny": "test_server_policy::test_the_settings_and_flags_of_who_starts_our_server_reach_it",
     "mcp_profile": "test_tool_list::test_the_setting_chooses_the_profile_and_the_flag_wins",
     "mcp_server_ca_file": "test_http_clients::test_a_server_with_a_certificate_of_ones_own_ca_needs_that_ca",
     "mcp_server_name": f"{HERE}::test_another_server_is_used_under_the_name_that_it_was_given",
