@@ -53,7 +53,8 @@ def corner(control_plane: ControlPlane) -> Iterator[str]:
 
     def settled() -> bool:
         status = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/web").get("status", {})
-        return bool(status.get("readyReplicas") == 2)
+        done = any(one.get("reason") == "NewReplicaSetAvailable" for one in status.get("conditions", ()))
+        return bool(status.get("availableReplicas") == 2 and done)
 
     wait_until(settled, "the Deployment to be ready", timeout_seconds=30)
     yield NAMESPACE
