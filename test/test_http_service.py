@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import logging
 import os
 import ssl
@@ -20,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from configuration.errors import ConfigurationError
 from controlplane.certificates import write_certificates
-from http_fixtures import LIST_TOOLS, TOKEN, calling, http_server
+from http_fixtures import ACCEPT, LIST_TOOLS, OLD, TOKEN, calling, http_server
 from mcp_tools.http_names import BindAddress, bind_address, is_loopback_host, name_policy
 from mcp_tools.http_service import HttpOptions, listening_socket, prepared
 from mcp_tools.http_tokens import AcceptedTokens
@@ -259,11 +260,15 @@ async def test_a_body_without_a_declared_length_is_bounded_too(nowhere_gate: Mak
 
 async def test_a_header_that_decides_may_not_come_twice(nowhere_gate: MakeGate) -> None:
     async with http_server(nowhere_gate()) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAuthorization: Bearer {TOKEN}\r\n"
-                     "Content-Length: 0\r\n\r\n".encode())  # fmt: skip
-        assert b" 400 " in await reader.readline()
-        writer.close()
+        body = json.dumps(LIST_TOOLS).encode()
+        head = "".join(f"{name}: {value}\r\n" for name, value in (ACCEPT | OLD | {"Host": "localhost"}).items())
+        head = f"POST /mcp HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n"
+        for tokens, status in ((["x" * 32, TOKEN], b" 400 "), ([TOKEN, "x" * 32], b" 400 "), ([TOKEN], b" 200 ")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            given = "".join(f"Authorization: Bearer {token}\r\n" for token in tokens)
+            writer.write(f"{head}{given}\r\n".encode() + body)
+            assert status in await reader.readline()
+            writer.close()
 
 
 async def test_neither_logs_nor_answers_hold_tokens_or_queries(nowhere_gate: MakeGate, caplog: pytest.LogCaptureFixture) -> None:
