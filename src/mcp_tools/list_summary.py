@@ -111,6 +111,6 @@ def _count(counter: Counter[str], key: str) -> None:
 
 
 def _top(counter: Counter[str]) -> dict[str, int]:
-    top = dict([(key, count) for key, count in counter.most_common(TOP_STATES) if key != _OTHERS])
+    top = {key: count for key, count in counter.most_common(TOP_STATES) if key != _OTHERS}
     rest = counter.total() - sum(top.values())
     return top | ({_OTHERS: rest} if rest else {})
