@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -224,14 +224,24 @@ async def test_an_answer_that_is_not_read_is_not_kept(nowhere_gate: MakeGate) ->
         """Long."""
         return ToolAnswer("x" * size)
 
-    async with http_server(ToolGate(nowhere_gate().tools, [long]), connections=QUICK, max_calls=1) as server:
+    async with http_server(ToolGate(nowhere_gate().tools, [long]), connections=QUICK) as server:
         body = json.dumps(calling("k8s_long", size=20_000_000)).encode()
         head = HEAD + b"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-06-18\r\n"
-        async with connection(server, head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body) as (reader, _):
-            assert b" 200 " in await reader.readline()
-            async with asyncio.timeout(10):  # nothing more is read: the only slot comes back all the same
-                while (await server.send()).status != 200:  # noqa: ASYNC110
+        asked = head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+        async with AsyncExitStack() as stack:
+            for _ in range(QUICK.connections):
+                reader, _ = await stack.enter_async_context(connection(server, asked))
+                assert b" 200 " in await reader.readline()
+            async with asyncio.timeout(10):  # nothing more is read: every connection is taken until these are given up
+                while await connects(server) is False:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
+
+
+async def connects(server: HttpServer) -> bool:
+    try:
+        return (await server.send()).status == 200
+    except aiohttp.ClientError:
+        return False
 
 
 async def test_a_connection_too_many_is_told_so(nowhere_gate: MakeGate) -> None:
