@@ -6,7 +6,10 @@ import base64
 import contextlib
 import json
 import re
+import sqlite3
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from controlplane.control_plane import ControlPlane
@@ -166,6 +169,25 @@ def searched_values() -> dict[str, str]:
 
 
 _SEARCHED = [(f"{name} ({form})", text) for name, value in searched_values().items() for form, text in forms_of(value).items()]
+
+
+def rows_of(database: Path) -> dict[str, str]:
+    """All cells of each table, decompressed. Virtual tables keep theirs in ordinary ones, which are read as bytes."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'")
+        return {
+            name: "\n".join(_cell(cell) for row in connection.execute(f'SELECT * FROM "{name}"') for cell in row)
+            for (name,) in tables.fetchall()
+        }
+
+
+def _cell(cell: object) -> str:
+    if not isinstance(cell, bytes):
+        return str(cell)
+    try:
+        return zlib.decompress(cell).decode(errors="replace")
+    except zlib.error:
+        return cell.decode(errors="replace")
 
 
 def found_in_output(output: str) -> set[str]:

@@ -61,7 +61,7 @@ def answers_of(control_plane: ControlPlane, client: ToolClient, namespace: str) 
 
 def said(result: CallToolResult) -> str:
     texts = [block.text if block.type == "text" else str(block) for block in result.content]
-    return "\n".join([json.dumps(result.structured_content, ensure_ascii=False), *texts])
+    return "\n".join([json.dumps([result.structured_content, result.meta], ensure_ascii=False), *texts])
 
 
 @pytest.fixture(scope="module")
