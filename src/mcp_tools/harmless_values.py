@@ -21,6 +21,9 @@ _MEASURE = re.compile(
     r"|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+"  # durations
 )
 _PATH = re.compile(r"[~.]?(?:/[\w.-]{1,100}){1,20}")
+_FILE = re.compile(
+    r"[~.]{0,2}(?:/[\w.-]{1,100}){1,20}\.(?:txt|json|ya?ml|toml|ini|conf|cfg|properties|env|key|pem|crt|pub|p12|jks)"
+)
 _LOG_LEVEL = re.compile(r"trace|debug|info|information|notice|warn|warning|error|critical|fatal|panic|verbose", re.IGNORECASE)
 _METHODS = frozenset(
     {"oidc", "oauth", "oauth2", "basic", "digest", "ldap", "ldaps", "saml", "mtls", "tls", "iam", "irsa", "ntlm", "kerberos",
@@ -64,6 +67,8 @@ def names_something(name: str, value: str) -> bool:
     """A reference by what the name says that it holds."""
     if len(value) > 300:
         return False
+    if _FILE.fullmatch(value):  # --from-file=password=./password.txt
+        return True
     if _PATH.fullmatch(value):  # --kubeconfig=/etc/kubernetes/scheduler.conf; agent-inject-secret-db: /secret/data/db
         return "kubeconfig" in name.lower() or _INJECTED.search(name) is not None
     if value.lower() in _METHODS and _METHOD_NAMES.search(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mcp_tools.harmless_values import is_harmless, is_plain_setting, is_public_pem
+from mcp_tools.harmless_values import is_harmless, is_plain_setting, is_public_pem, names_something
 from mcp_tools.redaction_marks import is_marked
 from mcp_tools.secret_names import holds_secrets_throughout, is_plain_member
 
@@ -77,7 +77,9 @@ def _member(found: re.Match[str], mark: Mark) -> str:
         bare, closing = bare[:-1], quote
     if not bare.strip() or bare[0] in "{[|>&!#" or is_marked(bare):
         return found[0]
-    if (name and is_plain_member(name)) or is_harmless("password", bare) or is_plain_setting(bare) or is_public_pem(bare):
+    if name and (is_plain_member(name) or names_something(name, bare)):
+        return found[0]
+    if is_harmless("password", bare) or is_plain_setting(bare) or is_public_pem(bare):
         return found[0]
     if not name and re.match(r"[\w.-]+:(?:\s|$)", bare):
         return found[0]

@@ -34,7 +34,8 @@ _REFERENCE_ENDS = frozenset(
      "keyring",
      "engine", "role", "roles", "headers", "realm", "signin", "signout", "samesite", "description", "location", "pattern",
      "regex",
-     "characters", "symbols", "visibility", "encoding", "region", "zone", "user", "username", "usernames", "groups", "requests"}
+     "characters", "symbols", "visibility", "encoding", "region", "zone", "user", "username", "usernames", "groups", "requests",
+     "encryption", "secure", "httponly", "label", "placeholder", "hint", "title"}
 )  # fmt: skip
 _EVEN_NUMBERS = re.compile(r"pass|pwd|\bpw\b|\bpin\b|secret|otp|credential")
 _PRIVATE_FILE = re.compile(

@@ -39,6 +39,7 @@ _REST_OF_LINE = re.compile(r"(?P<rest>[^\n]*?)(?=[ \t]*(?:\n|\r|\Z|[ \t]#[^\n]*(
 _BARE = re.compile(r"(?P<bare>[^\s\"'`<>,;&|)}\]\\]+)")
 _OPEN_QUOTED = re.compile(r"\\*[\"'](?P<open>[^\n]+)")  # cut off before the closing quote
 _LINE_START = re.compile(r"[ \t]*(?:(?:-|export|set|SET|ENV|ARG|\$env:)[ \t]+)*[\"']?\Z")
+_VARIABLE = re.compile(r"\$(?:\{\w+\}|\(\w+\)|\w+)(?=[ \t])")
 _TAG = re.compile(r"(?:v?\d+\.\d[\w.-]*|v\d[\w.-]*|latest|stable|edge|main|master|nightly)(?![\w-])")
 _PORT = re.compile(r"\d{2,5}(?![\w.@-])")
 _ANOTHER_WORD = re.compile(r",?[ \t]+[A-Za-z]")
@@ -89,6 +90,8 @@ def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     if value := _PLAIN_QUOTED.match(text, start):
         return value.span(str(value.lastgroup))
     sentence = found[0][len(found[1]) :].split()[:1] in (["is"], ["is:"], ["set"])
+    if found[0][-1] == "=" and (variable := _VARIABLE.match(text, start)):  # PGPASSWORD=${PASSWORD} psql
+        return variable.span()
     if not sentence and (_begins_line(text, found.start()) or _WHOLE_LINE_NAMES.search(found[1])):
         rest = _REST_OF_LINE.match(text, start)
         if rest and rest["rest"] and rest["rest"][0] not in "{[\"'" and text[found.start() - 1 : found.start()] not in ('"', "'"):
