@@ -99,12 +99,17 @@ def _is_whole_number(_checker: object, value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """Whether all strings in a value can be written as UTF-8."""
-    if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
-    if isinstance(value, Mapping):
-        return all(_is_text(key) and _is_text(one) for key, one in value.items())
-    return all(map(_is_text, value)) if isinstance(value, list) else True
+    """Whether all strings in a value, however deep, can be written as UTF-8."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and not one.isascii() and any("\ud800" <= char <= "\udfff" for char in one):
+            return False
+        if isinstance(one, Mapping):
+            waiting += (*one.keys(), *one.values())
+        elif isinstance(one, list):
+            waiting += one
+    return True
 
 
 def _unusable(tool: str, why: object) -> ToolError:
