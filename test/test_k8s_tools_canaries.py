@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp_types import CallToolResult
 
 from canary_views import every_view
 from controlplane.audit import AuditedRequest
 from controlplane.control_plane import ControlPlane
 from mcp_tools.all_tools import ALL_TOOLS
+from mcp_tools.resources import RESOURCES as RESOURCE_LIST
 from mcp_tools.server import build_server
 from mcp_tools.server_policy import ServerPolicy
 from planted_canaries import PAYLOAD, NoRedactor, found_in_output, planted_namespace
@@ -26,6 +27,8 @@ from secret_canaries import leaks
 from server_fixtures import ToolClient
 
 OFFERED = [declaration.name for declaration in ALL_TOOLS]
+RESOURCES = "resources"
+"""Beside the tools: what clients read by address."""
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +55,28 @@ def answers_of(control_plane: ControlPlane, client: ToolClient, namespace: str) 
     async def run() -> dict[str, str]:
         async with Client(build_server(client.gate())) as session:
             views = every_view(namespace)
-            return {tool: "\n".join([said(await session.call_tool(tool, one)) for one in views[tool]]) for tool in OFFERED}
+            called = {tool: "\n".join([said(await session.call_tool(tool, one)) for one in views[tool]]) for tool in OFFERED}
+            return called | {RESOURCES: "\n".join([await read(session, uri) for uri in uris(namespace)])}
 
     mark = control_plane.audit.mark()
     outputs = asyncio.run(run())
     return Answers(outputs, control_plane.audit.requests(mark, user_agent="k8s-mcp/"))
+
+
+def uris(namespace: str) -> Iterator[str]:
+    """Every resource and every template of the server, for the objects that are full of secrets."""
+    objects = [*((one["kind"], one["name"]) for one in every_view(namespace)["k8s_delete_resource"]), ("secrets", "s")]
+    yield from (str(one.uri) for one in RESOURCE_LIST)
+    yield from (f"k8s://-/{kind}/{namespace}/{name}" for kind, name in objects)
+    yield "k8s://-/pods/password=cnry-log-line/x"
+    yield "k8s://password=cnry-log-line/overview"
+
+
+async def read(session: Client, uri: str) -> str:
+    try:
+        return "\n".join(str(one.text) for one in (await session.read_resource(uri)).contents)  # beside the address itself
+    except MCPError as error:
+        return str(error)
 
 
 def said(result: CallToolResult) -> str:
@@ -80,7 +100,7 @@ def administrator(control_plane: ControlPlane) -> ToolClient:
     return ToolClient(environment | {"KUBECONFIG": str(control_plane.kubeconfig)}, policy=policy)
 
 
-@pytest.mark.parametrize("tool", OFFERED)
+@pytest.mark.parametrize("tool", [*OFFERED, RESOURCES])
 def test_no_planted_secret_comes_out_of_a_tool(redacted: Answers, tool: str) -> None:
     assert len(redacted.outputs[tool]) > 100
     assert found_in_output(redacted.outputs[tool]) == set()
@@ -105,7 +125,7 @@ CHANNELS = {
     "k8s_top": {"log"},
     "k8s_export_page": {"env value", "http header of a probe", "flag and value in args", "private key", "event message"}
     | {"secret data", "nested collection", "collection in toml", "address as a key"},
-    "k8s_list_changes": {"env value", "event message", "private key"},
+    "k8s_list_changes": {"env value", "private key"},
     "k8s_count_objects": {"log"},
     "k8s_permitted_namespaces": {"log"},
     "k8s_create_deployment": {"env value"},
@@ -117,6 +137,7 @@ CHANNELS = {
     "k8s_rollout": {"env value", "annotation", "private key"},
     "k8s_node": {"log", "annotation"},
     "k8s_exec": {"log", "assignment"},
+    RESOURCES: {"assignment", "bearer", "log"},
 }
 """What comes out of each tool that can show or quote a secret when nothing is redacted."""
 
@@ -125,7 +146,7 @@ SILENT = {"k8s_api_usage", "k8s_list_api_resources", "k8s_list_contexts"}
 
 
 def test_each_tool_either_can_leak_or_is_known_not_to() -> None:
-    assert set(CHANNELS) | SILENT == set(OFFERED)
+    assert set(CHANNELS) | SILENT == {*OFFERED, RESOURCES}
 
 
 @pytest.mark.parametrize(("tool", "expected"), CHANNELS.items(), ids=list(CHANNELS))
