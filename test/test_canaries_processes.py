@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -174,9 +175,15 @@ def test_without_the_redactor_answers_over_stdio_hold_secrets(
 
 
 def http_answers(server: ServedProcess, namespace: str) -> str:
+    wait_until(lambda: listens(server.port), "the server to listen")
     messages: list[object] = [calling(tool, **view) for tool, view in quoting_views(namespace)]
     messages += [calling(f"password={CANARY}"), {"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"password": CANARY}}]
     return "\n".join([post(server.url, json.dumps(one).encode()) for one in messages])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def post(url: str, body: bytes, token: str = TOKEN) -> str:
