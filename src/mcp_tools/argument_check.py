@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ERRORS = 5
 _SHOWN_CHARACTERS = 300
+_MOST_LEVELS = 100
 _TYPE_WORDS = {
     "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
     "array": "a list", "object": "a JSON object", "null": "null",
@@ -32,9 +34,9 @@ class ArgumentCheck:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
-        if half := [name for name, value in arguments.items() if not _is_text(name) or not _is_text(value)]:
-            names = ", ".join(repr(name[:60]) for name in half[:_SHOWN_ERRORS])
-            raise InvalidArguments(f"{self._tool}: {names} holds half of a surrogate pair, which is no text. Nothing was called.")
+        for name, value in arguments.items():
+            if why := _unsendable(name) or _unsendable(value):
+                raise InvalidArguments(f"{self._tool}: argument {name[:60]!r} {why}. Nothing was called.")
         errors = self._errors(arguments)
         if not errors:
             return
@@ -98,18 +100,24 @@ def _is_whole_number(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_text(value: object) -> bool:
-    """Whether all strings in a value, however deep, can be written as UTF-8."""
-    waiting = [value]
+def _unsendable(value: object) -> str:
+    """Why a value, or something within it, cannot be sent to an API server as JSON, or read here; "" when it can."""
+    waiting = [(value, 1)]
     while waiting:
-        one = waiting.pop()
+        one, level = waiting.pop()
+        if level > _MOST_LEVELS:
+            return f"is nested deeper than {_MOST_LEVELS} levels"
         if isinstance(one, str) and not one.isascii() and any("\ud800" <= char <= "\udfff" for char in one):
-            return False
+            return "holds half of a surrogate pair, which is no text"
+        if isinstance(one, float) and not math.isfinite(one):
+            return "holds NaN or Infinity, which is no JSON"
+        if isinstance(one, int) and not -(2**63) <= one < 2**64:
+            return "holds a whole number of more than 64 bits"
         if isinstance(one, Mapping):
-            waiting += (*one.keys(), *one.values())
+            waiting += ((part, level + 1) for part in (*one.keys(), *one.values()))
         elif isinstance(one, list):
-            waiting += one
-    return True
+            waiting += ((part, level + 1) for part in one)
+    return ""
 
 
 def _unusable(tool: str, why: object) -> ToolError:

@@ -99,7 +99,7 @@ def _list_tool(kind: Kind) -> ToolDeclaration:
         "filters": {
             "type": "object",
             "description": 'e.g. {"healthy": false}; a wrong name is answered with those that the kind knows.',
-            "additionalProperties": {"type": ["string", "boolean", "integer"]},
+            "additionalProperties": {"type": ["string", "boolean", "integer"], "maxLength": 253},
             "maxProperties": 10,
             "default": {},
         },
