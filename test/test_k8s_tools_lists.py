@@ -49,7 +49,21 @@ def test_a_list_has_the_columns_of_kubectl_in_name_order(tools: ToolClient, shop
     assert page["envelope"] | {"as_of": ""} == {
         "source": "live", "cluster": control_plane.context, "kind": "pods", "as_of": "", "age_seconds": 0, "ttl_seconds": None,
         "fresh": True, "complete": True, "total": 10, "shown": 10, "more": False,
+        "asked": f"in namespace {shop}",
     }  # fmt: skip
+
+
+def test_a_list_says_what_its_numbers_count(tools: ToolClient, shop: str, control_plane: ControlPlane) -> None:
+    asked = f"with healthy=false, labels !nothing in namespace {shop}"
+    for view in ("auto", "summary", "rows"):
+        result = tools.result("k8s_list_pods", namespace=shop, healthy=False, label_selector="!nothing", view=view)
+        assert result.structured_content["envelope"]["asked"] == asked
+        assert f"3 pods {asked} of {control_plane.context}, live" in text_of(result).splitlines()[0]
+    events = tools.result("k8s_list_events", namespace=shop, type="Warning", since_seconds=60)
+    told = f"events with type=Warning, since_seconds=60 in namespace {shop} of {control_plane.context}"
+    assert told in text_of(events).splitlines()[0]
+    assert "asked" not in tools("k8s_list_nodes")["envelope"]
+    assert f" nodes in {control_plane.context}, live" in text_of(tools.result("k8s_list_nodes")).splitlines()[0]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 10, 11])

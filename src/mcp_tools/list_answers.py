@@ -17,7 +17,7 @@ from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.list_summary import HEALTH, ListSummary, Row, brief_columns, counted_columns, has_health
 from mcp_tools.live_lists import FILTERED_PAGE, LiveList, question_of, read_list, unread_note
 from mcp_tools.redaction import Redactor
-from mcp_tools.text_tables import call_text, rows_as_text, table_lines
+from mcp_tools.text_tables import call_text, rows_as_text, table_lines, where
 from mcp_tools.tool_declaration import ToolAnswer
 
 SHORTEST_ROW = 12
@@ -76,7 +76,7 @@ async def whole_answer(
             break
     envelope = live(
         api.context, query.kind.name, now=now, shown=summary.total, total=summary.total, more=False,
-        note=unread_note(malformed, partial),
+        asked=query.asked, note=unread_note(malformed, partial),
     )  # fmt: skip
     if rows_if_they_fit and summary.total == len(summary.first_rows):
         rows = [_only(row, query.kind.list_columns) for row in summary.first_rows]
@@ -122,7 +122,7 @@ class _Summarised:
     def _counts(self, facts: Mapping[str, Any], envelope: Envelope) -> list[str]:
         note = f" ({envelope.note})" if envelope.note else ""
         when = envelope.as_json()["as_of"]
-        lines = [f"summary of all {facts['total']} {envelope.kind} in {envelope.cluster}, live as of {when}{note}"]
+        lines = [f"summary of all {facts['total']} {envelope.kind}{where(envelope)}, live as of {when}{note}"]
         if facts["states"]:
             lines.append("states: " + ", ".join(f"{state} {count}" for state, count in facts["states"].items()))
         if facts["unhealthy"] is not None:

@@ -110,6 +110,7 @@ async def read_list(
         shown=len(found.rows),
         total=total,
         more=bool(next_token),
+        asked=query.asked,
         note=unread_note(found.malformed, found.partial),
     )
     return LiveList(found.rows, envelope, next_token, found.malformed, found.partial, found.places, question)

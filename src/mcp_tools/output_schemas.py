@@ -30,6 +30,7 @@ ENVELOPE: dict[str, Any] = {
         "total": {"type": ["integer", "null"]},
         "shown": {"type": "integer"},
         "more": {"type": "boolean"},
+        "asked": {"type": "string", "description": "What the list was narrowed to; missing: to nothing"},
         "note": {"type": "string"},
     },
     "required": ["source", "cluster", "as_of", "fresh", "complete", "total", "shown", "more"],

@@ -43,8 +43,16 @@ def call_text(tool: str, arguments: Mapping[str, Any]) -> str:
 
 def _head(envelope: Envelope) -> str:
     of = f" of {envelope.total}" if envelope.total is not None else ""
-    what = f"{envelope.shown}{of} {envelope.kind}{' shown' if envelope.more else ''} in {envelope.cluster}"
+    what = f"{envelope.shown}{of} {envelope.kind}{' shown' if envelope.more else ''}{where(envelope)}"
     return f"{what}, {envelope.source} as of {envelope.as_json()['as_of']}" + (f" ({envelope.note})" if envelope.note else "")
+
+
+def where(envelope: Envelope) -> str:
+    """` with healthy=false in namespace shop of demo`, ` in demo`: what a number of it counts."""
+    asked = " ".join(plain_text(envelope.asked).split())
+    if not asked:
+        return f" in {envelope.cluster}"
+    return f" {asked} {'of' if ' in namespace ' in f' {asked}' else 'in'} {envelope.cluster}"
 
 
 def _cell(value: Any, longest: int) -> str:

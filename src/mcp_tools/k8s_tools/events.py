@@ -8,6 +8,7 @@ from configuration.errors import InvalidArguments
 from kinds.envelope import live
 from kinds.events import EventRecord
 from kinds.kind import Kind
+from kinds.list_query import asked_for
 from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
@@ -90,6 +91,8 @@ async def list_events(
         for event in read.found
         if (not reason or event.reason == reason) and (event.last_seen or event.created_at or 0) >= youngest
     ]
+    wanted = {"kind": kind, "name": name, "type": type, "reason": reason, "since_seconds": since_seconds}
+    asked = asked_for([f"{key}={value}" for key, value in wanted.items() if value], namespace or None)
     folded = ordered(fold(fitting_events), "object" if order == "object" else "newest")
 
     def render(shown: list[FoldedEvent]) -> ToolAnswer:
@@ -100,7 +103,7 @@ async def list_events(
         notes += [f"{left} rows left out: repeat with skip={skip + len(rows)}, or narrow the filters"] if left > 0 else []
         envelope = live(
             api.context, "events", now=now, shown=len(rows), total=None if read.more else len(folded), more=left > 0,
-            complete=not read.more, note="; ".join(notes),
+            complete=not read.more, asked=asked, note="; ".join(notes),
         )  # fmt: skip
         return ToolAnswer(
             rows_as_text(COLUMNS, rows, envelope, "", longest=MESSAGE), {"rows": rows, "envelope": envelope.as_json()}
