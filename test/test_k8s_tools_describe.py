@@ -12,7 +12,9 @@ from controlplane.control_plane import ControlPlane
 from controlplane.pods import failing
 from controlplane.polling import wait_until
 from custom_resources import definition, installed
-from mcp_tools.answer_budget import estimate, estimate_json
+from kinds.envelope import live
+from mcp_tools.answer_budget import answer_tokens, estimate, estimate_json
+from mcp_tools.description import Description, Section
 from server_fixtures import ToolClient, text_of
 
 TOOL = "k8s_describe"
@@ -167,6 +169,48 @@ def test_a_small_budget_is_kept_and_what_is_left_out_is_said_with_the_call_that_
         assert one["shown"] < one["total"]
         assert one["call"].startswith("k8s_")
         assert f"{one['what']}: {one['shown']} of {one['total']} shown; the rest: {one['call']}" in text_of(result)
+
+
+def description_of(rows: int, *, first_rows: int = 2, longest: int = 0) -> Description:
+    """As of a Deployment with so many pods; `longest` characters in each fact."""
+    children = [{"kind": "Pod", "name": f"web-7c9f4b-{number:05d}", "status": "Running"} for number in range(rows)]
+    said = [{"type": f"Type{number}", "status": "False", "message": "not enough pods"} for number in range(first_rows)]
+    facts = {f"fact_{number}": "x" * longest or number for number in range(26)}
+    sections = [Section(name, said, "k8s_x()") for name in ("conditions", "events")]
+    return Description("a head", {"name": "web"}, facts, [Section("children", children, "k8s_x()"), *sections], "k8s_y()")
+
+
+def shown(description: Description, max_tokens: int) -> dict[str, int]:
+    answer = description.answer(live("c", "deployments", now=0.0, shown=1, total=1, more=False), max_tokens)
+    assert answer.structured is not None
+    assert answer_tokens(answer) <= max_tokens
+    rows = {name: len(section["rows"]) for name, section in sections(answer.structured).items()}
+    return rows | {"facts": len(answer.structured["facts"])}
+
+
+@pytest.mark.parametrize("rows", [30, 400, 5000])
+def test_a_section_of_any_length_leaves_the_facts_conditions_and_events_whole(rows: int) -> None:
+    found = shown(description_of(rows), 4000)
+    assert (found["facts"], found["conditions"], found["events"]) == (26, 2, 2)
+    assert found["children"] >= 30
+
+
+def test_every_section_keeps_something_while_there_is_room_and_the_longest_is_cut_first() -> None:
+    found = shown(description_of(400, first_rows=300), 4000)
+    assert found["facts"] == 26
+    assert min(found["conditions"], found["events"]) > found["children"] >= 2
+    assert shown(description_of(400, longest=300), 2000)["facts"] >= 2
+    assert min(shown(description_of(400), 700).values()) >= 1
+
+
+def test_the_conditions_that_are_wrong_come_first(tools: ToolClient, place: str, control_plane: ControlPlane) -> None:
+    told = {"Fine": "True", "DiskPressure": "False", "Ready": "True", "Initialized": "False", "LogsLost": "True"}
+    about = {"reason": "Told", "message": "why", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    conditions = [{"type": type_, "status": status} | about for type_, status in told.items()]
+    path = f"/api/v1/namespaces/{place}/services/lost/status"
+    control_plane.api.patch(path, {"status": {"conditions": conditions}})
+    rows = sections(tools(TOOL, kind="svc", name="lost", namespace=place))["conditions"]["rows"]
+    assert [one["type"] for one in rows] == ["Initialized", "LogsLost", "Ready", "Fine", "DiskPressure"]
 
 
 def test_what_may_not_be_read_costs_its_own_section_only(place: str, control_plane: ControlPlane, tool_client: Any) -> None:

@@ -1,25 +1,30 @@
-"""A description made of sections, cut to a budget so that every section keeps something and says what it lost."""
+"""A description made of sections, cut to a budget: the longest first, each keeps something, and says what it lost."""
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import orjson
 
 from kinds.envelope import Envelope
-from mcp_tools.answer_budget import answer_tokens, fitting
+from mcp_tools.answer_budget import estimate_json, fits, fitting
 from mcp_tools.plain_text import plain_text, plain_value
 from mcp_tools.text_tables import table_lines
 from mcp_tools.tool_declaration import ToolAnswer
 
-_SHARES = (1, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0)
 _LONGEST = 400
 """Characters of one value."""
-_LEAST = 2
-"""Rows that a section keeps while there is room for any."""
+_LEAST = (2, 1, 0)
+"""Rows that every section keeps, whatever they cost: the first of these numbers that there is room for."""
+_FACTS = "facts"
+_FIRST = frozenset({_FACTS, "conditions", "events"})
+"""They say what is wrong, and are cut last."""
+_ROOM_OF_FIRST = 3
+"""Times what any other section may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +57,45 @@ class Description:
     def answer(self, envelope: Envelope, max_tokens: int) -> ToolAnswer:
         """The largest part of every section that fits, then as much of the manifest as there is room for."""
         plain = self._plain()
-        chosen = next(
-            (share for share in _SHARES if answer_tokens(plain._rendered(envelope, share, ())) <= max_tokens), _SHARES[-1]
-        )
-        return fitting(plain.manifest, lambda lines: plain._rendered(envelope, chosen, lines), max_tokens)
+        kept = plain._fitting_rows(envelope, max_tokens)
+        return fitting(plain.manifest, lambda lines: plain._rendered(envelope, kept, lines), max_tokens)
+
+    def _fitting_rows(self, envelope: Envelope, max_tokens: int) -> dict[str, int]:
+        """How many rows of each section to show: one room in tokens for all of them, the largest that fits, cuts the longest."""
+        costs = self._costs()
+
+        def kept(room: int, least: int) -> dict[str, int]:
+            return {
+                name: max(min(least, len(ends)), bisect_right(ends, room * (_ROOM_OF_FIRST if name in _FIRST else 1)))
+                for name, ends in costs.items()
+            }
+
+        def fit(room: int, least: int) -> bool:
+            return fits(self._rendered(envelope, kept(room, least), ()), max_tokens)
+
+        everything = max((ends[-1] for ends in costs.values() if ends), default=0)
+        least = next((least for least in _LEAST if fit(0, least)), 0)
+        rooms = range(1, min(everything, max_tokens) + 1)
+        if fit(everything, least):
+            return kept(everything, least)
+        return kept(bisect_left(rooms, True, key=lambda room: not fit(room, least)), least)
+
+    def _costs(self) -> dict[str, list[int]]:
+        """Tokens up to and with each row: it is in the text and in the structured content."""
+        rows: dict[str, Sequence[Any]] = {_FACTS: list(self.facts.items())} | {one.name: one.rows for one in self.sections}
+        return {name: list(accumulate(2 * estimate_json(row) for row in of_one)) for name, of_one in rows.items()}
 
     def _plain(self) -> Description:
         sections = [replace(one, rows=[_shortened(row) for row in one.rows], note=plain_text(one.note)) for one in self.sections]
         return replace(self, facts=_shortened(self.facts), sections=sections)
 
-    def _rendered(self, envelope: Envelope, share: float, manifest: Sequence[str]) -> ToolAnswer:
-        facts = dict(list(self.facts.items())[: _kept(len(self.facts), share)])
-        parts = [(one, list(one.rows)[: _kept(len(one.rows), share)]) for one in self.sections]
+    def _rendered(self, envelope: Envelope, kept: Mapping[str, int], manifest: Sequence[str]) -> ToolAnswer:
+        facts = dict(list(self.facts.items())[: kept[_FACTS]])
+        parts = [(one, list(one.rows)[: kept[one.name]]) for one in self.sections]
         said = [(one, rows) for one, rows in parts if rows or one.note]
         left_out = [_left_out(one.name, len(rows), one.count, one.rest) for one, rows in parts if len(rows) < one.count]
         if len(facts) < len(self.facts):
-            left_out.insert(0, _left_out("facts", len(facts), len(self.facts), self.rest))
+            left_out.insert(0, _left_out(_FACTS, len(facts), len(self.facts), self.rest))
         if len(manifest) < len(self.manifest):
             left_out.append(_left_out("manifest lines", len(manifest), len(self.manifest), self.rest))
         lines = [self.head, *(f"{name}: {_value(value)}" for name, value in facts.items())]
@@ -84,10 +112,6 @@ class Description:
             "envelope": replace(envelope, more=bool(left_out)).as_json(),
         } | ({"text_lines": len(manifest)} if manifest else {})
         return ToolAnswer("\n".join(lines), structured)
-
-
-def _kept(count: int, share: float) -> int:
-    return 0 if not share else min(count, max(_LEAST, math.ceil(count * share)))
 
 
 def _section(section: Section, rows: list[Mapping[str, Any]]) -> dict[str, Any]:

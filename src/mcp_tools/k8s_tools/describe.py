@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,12 @@ _SHOWN_ELSEWHERE = {
 }
 _LISTED = OWNED_KINDS | {"deployments": "pods"}
 """What to list for the children that are left out: those at the end of the chain."""
+_CONDITIONS_FIRST = ("Ready", "Available")
+_BAD_CONDITION = re.compile(
+    "(Pressure|Unavailable|Fail(ed|ure)?|Error|Stalled|Degraded|Problem|Deadlock|Lost|DisruptionTarget|Suspended)$"
+    "|Unhealthy|NotReady|^(Frequent|Readonly|Corrupt)"
+)
+"""Types that are trouble when they are True."""
 _LONGEST_ANNOTATION = 120
 _MOST_MANIFEST_LINES = 2000
 
@@ -130,7 +137,7 @@ async def _or_note(tools: ToolContext, name: str, asked: Awaitable[list[Section]
 
 
 def _conditions(kind: Kind, manifest: dict[str, Any]) -> list[Section]:
-    """Those that say why; which of them hold is a fact already."""
+    """Those that say why, what is wrong first; which of them hold is a fact already."""
     status = manifest.get("status")
     listed = status.get("conditions") if isinstance(status, dict) else None
     rows = [
@@ -138,9 +145,16 @@ def _conditions(kind: Kind, manifest: dict[str, Any]) -> list[Section]:
         for one in (listed if isinstance(listed, list) else ())
         if isinstance(one, dict) and one.get("message")
     ]
+    rows.sort(key=lambda one: (not _is_trouble(one), one.get("type") not in _CONDITIONS_FIRST))
     metadata = manifest.get("metadata") or {}
     about = {"kind": kind.name, "name": metadata.get("name"), "namespace": metadata.get("namespace")}
     return [Section("conditions", rows, call_text("k8s_get_resource", about))]
+
+
+def _is_trouble(condition: Mapping[str, str]) -> bool:
+    """Whether it does not hold, or holds and is one that should not (of a kind that nobody knows its name has to say that)."""
+    bad = _BAD_CONDITION.search(condition.get("type", "")) is not None
+    return condition.get("status") != ("False" if bad else "True")
 
 
 async def _owners(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any]) -> list[Section]:
