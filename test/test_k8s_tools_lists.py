@@ -66,6 +66,25 @@ def test_a_list_says_what_its_numbers_count(tools: ToolClient, shop: str, contro
     assert f" nodes in {control_plane.context}, live" in text_of(tools.result("k8s_list_nodes")).splitlines()[0]
 
 
+@pytest.mark.parametrize("asked", [("k8s_list_pods", {}), ("k8s_list_pods", {"view": "rows"}), ("k8s_list_events", {})])
+def test_a_namespace_that_does_not_exist_is_not_an_empty_one(
+    tools: ToolClient, fresh_namespace: str, asked: tuple[str, dict[str, object]]
+) -> None:
+    tool, arguments = asked
+    refused = tools.result(tool, namespace="no-such-namespace", **arguments)
+    assert refused.is_error
+    assert "there is no namespace no-such-namespace" in text_of(refused)
+    assert tools(tool, namespace=fresh_namespace, **arguments)["rows"] == []
+
+
+@pytest.mark.parametrize("view", ["auto", "summary", "rows"])
+def test_a_status_that_nothing_has_is_answered_with_those_that_there_are(tools: ToolClient, shop: str, view: str) -> None:
+    page = tools("k8s_list_pods", namespace=shop, status="crashloopbackoff", view=view)
+    assert page["rows"] == []
+    assert page["envelope"]["note"] == "status is one of Running (7), CrashLoopBackOff (3)"
+    assert "note" not in tools("k8s_list_pods", namespace=shop, status="CrashLoopBackOff", view=view)["envelope"]
+
+
 @pytest.mark.parametrize("limit", [1, 3, 4, 10, 11])
 @pytest.mark.parametrize("filters", [{}, {"healthy": False}, {"status": "Running"}, {"label_selector": "!nothing"}])
 def test_pages_put_together_are_the_whole_list(tools: ToolClient, shop: str, limit: int, filters: dict[str, object]) -> None:

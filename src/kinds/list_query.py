@@ -46,7 +46,7 @@ class ListQuery:
         """What it is narrowed to, in words: `with healthy=false, labels app=web in namespace shop`; "" for everything."""
         narrowed = [f"{name}={_word(value)}" for name, value in sorted(self.filters.items())]
         narrowed += [f"labels {self.selector}"] if self.requirements else []
-        return asked_for(narrowed, self.namespace)
+        return asked_for(narrowed, self.namespace if self.kind.namespaced else None)
 
     def accepts(self, record: Record) -> bool:
         """Whether the filters hold (namespace and label selector are the API server's business, or SQL's)."""

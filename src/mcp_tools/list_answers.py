@@ -66,17 +66,18 @@ async def whole_answer(
     """All rows when they fit and are wanted, else a summary; either way every page is read. Raises ClusterError."""
     summary = ListSummary(query.kind, kept=min(MOST_KEPT, call.max_tokens // SHORTEST_ROW + 1))
     malformed = partial = 0
-    token = ""
+    token = values = ""
     while True:
         page_query = replace(query, limit=FILTERED_PAGE, continue_token=token)
         page = await read_list(api, redactor, page_query, now=now, columns=counted_columns(query.kind))
         summary.add(page.rows, page.places)
         malformed, partial, token = malformed + page.malformed, partial + page.partial, page.continue_token
+        values = values or page.values
         if not token:
             break
     envelope = live(
         api.context, query.kind.name, now=now, shown=summary.total, total=summary.total, more=False,
-        asked=query.asked, note=unread_note(malformed, partial),
+        asked=query.asked, note=_joined(unread_note(malformed, partial), "" if summary.total else values),
     )  # fmt: skip
     if rows_if_they_fit and summary.total == len(summary.first_rows):
         rows = [_only(row, query.kind.list_columns) for row in summary.first_rows]
@@ -151,6 +152,10 @@ def _unhealthy_question(api: ClusterApi, query: ListQuery) -> str:
     if not has_health(query.kind) or HEALTH in query.filters or HEALTH not in query.kind.filters:
         return ""
     return question_of(api.context, replace(query, filters=dict(query.filters) | {HEALTH: False}))
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _of_namespace(one: Mapping[str, Any]) -> str:

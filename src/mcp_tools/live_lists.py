@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from configuration.errors import Expired, NotFound
 from kinds.envelope import Envelope, live
 from kinds.kind import row
 from kinds.list_query import ListQuery
-from kinds.record import sort_key
+from kinds.record import Record, sort_key
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools import continue_tokens
@@ -25,12 +26,14 @@ from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
 from mcp_tools.list_pages import ListPage
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_forms import ObjectForm, form_of
+from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction import Redactor
 
 FILTERED_PAGE = 500
 """Objects read at a time when only some of them will be rows."""
 PAGE_BYTES = 8 * 1024 * 1024
 """Of one answer of the API. Objects of a megabyte exist; 500 of them would not fit into memory."""
+_MOST_VALUES, _SHOWN_VALUES, _LONGEST_VALUE = 1000, 10, 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class LiveList:
     places: Sequence[Position] = ()
     """Before the first row, after the first row, after the second …: where a list that is cut there goes on."""
     question: str = ""
+    values: str = ""
+    """When nothing was found: the values that the columns of the filters have instead."""
 
     def first(self, count: int) -> LiveList:
         """The beginning of it, with a token that continues right after the last of these rows."""
@@ -62,6 +67,8 @@ class _Found:
     rows: list[dict[str, Any]] = field(default_factory=list)
     malformed: int = 0
     partial: int = 0
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    """Of each filter on a text: the values that objects have instead."""
     last: str = ""
     """Sort key of the last object that was looked at."""
 
@@ -103,6 +110,7 @@ async def read_list(
                 next_token = continue_tokens.encode(Position(page_token, "", start.shown + len(found.rows)), question)
             break
     total = _total(start, found, next_token, remaining, filtered=bool(query.filters))
+    values = "" if start.shown or found.rows or next_token else _values_there_are(found)
     envelope = live(
         api.context,
         query.kind.name,
@@ -111,9 +119,9 @@ async def read_list(
         total=total,
         more=bool(next_token),
         asked=query.asked,
-        note=unread_note(found.malformed, found.partial),
+        note="; ".join(note for note in (unread_note(found.malformed, found.partial), values) if note),
     )
-    return LiveList(found.rows, envelope, next_token, found.malformed, found.partial, found.places, question)
+    return LiveList(found.rows, envelope, next_token, found.malformed, found.partial, found.places, question, values)
 
 
 def unread_note(malformed: int, partial: int) -> str:
@@ -183,7 +191,29 @@ def _take(items: list[msgspec.Raw], page: str, after: str, query: ListQuery, red
                 found.rows.append(row(query.kind, reading.record, found.columns))
                 found.places.append(Position(page, found.last, shown_before + len(found.rows)))
                 found.partial += bool(reading.trouble)
+            elif not found.rows:
+                _count_values(query, reading.record, found)
     return len(items)
+
+
+def _count_values(query: ListQuery, record: Record, found: _Found) -> None:
+    for name, wanted in query.filters.items():
+        value = getattr(record, query.kind.filters[name])
+        if isinstance(wanted, str) and isinstance(value, str) and value != wanted:
+            counted = found.values.setdefault(name, Counter())
+            if value in counted or len(counted) < _MOST_VALUES:
+                counted[value] += 1
+
+
+def _values_there_are(found: _Found) -> str:
+    """`status is one of Running (48), CrashLoopBackOff (12)`: a word that was misspelt must not read as "there are none"."""
+    told = []
+    for name, counted in found.values.items():
+        shown = counted.most_common(_SHOWN_VALUES)
+        words = ", ".join(f"{plain_text(value)[:_LONGEST_VALUE]} ({count})" for value, count in shown)
+        more = f", … {_SHOWN_VALUES} of {len(counted)} shown" if len(counted) > _SHOWN_VALUES else ""
+        told.append(f"{name} is one of {words}{more}")
+    return "; ".join(told)
 
 
 def redacted_item(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.answer_budget import fitting
 from mcp_tools.event_folding import COLUMNS, EVENT_ROW, MESSAGE, FoldedEvent, event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.missing_namespace import require_namespace
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_reading import Objects, read_objects
 from mcp_tools.output_schemas import ENVELOPE, obj
@@ -84,6 +85,8 @@ async def list_events(
         api, tools, namespace=namespace_name(namespace) if namespace else None, kind=found_kind,
         name=object_name(name) if name else "", type_=type,
     )  # fmt: skip
+    if not read.found:
+        await require_namespace(api, namespace)
     now = tools.clock()
     youngest = now - since_seconds if since_seconds else 0
     fitting_events = [

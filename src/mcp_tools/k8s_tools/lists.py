@@ -13,6 +13,7 @@ from mcp_tools.answer_budget import DEFAULT_TOKENS
 from mcp_tools.k8s_tools.reading import KIND_WORDS
 from mcp_tools.list_answers import ListCall, rows_answer, whole_answer
 from mcp_tools.live_lists import read_list
+from mcp_tools.missing_namespace import require_namespace
 from mcp_tools.object_names import namespace_name
 from mcp_tools.output_schemas import list_schema
 from mcp_tools.tool_declaration import (
@@ -58,10 +59,15 @@ async def _list(
     call, api, now = ListCall(tool_name, asked, max_tokens), tools.clusters.api(context), tools.clock()
     if view == "rows" or (view == "auto" and (limit or continue_token)):
         found = await read_list(api, tools.redactor, query, now=now)
+        if not found.rows:
+            await require_namespace(api, query.namespace)
         return rows_answer(call, kind, found, query.limit)
     if continue_token:
         raise InvalidArguments(f"{tool_name}: a summary is of the whole list; leave continue_token out, or ask with view=rows")
-    return await whole_answer(api, tools.redactor, query, call, now=now, rows_if_they_fit=view == "auto")
+    answer = await whole_answer(api, tools.redactor, query, call, now=now, rows_if_they_fit=view == "auto")
+    if answer.structured and answer.structured["envelope"]["total"] == 0:
+        await require_namespace(api, query.namespace)
+    return answer
 
 
 def _filter_schema(kind: Kind, name: str) -> Schema:
