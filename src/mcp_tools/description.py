@@ -13,7 +13,7 @@ import orjson
 from kinds.envelope import Envelope
 from mcp_tools.answer_budget import estimate_json, fits, fitting
 from mcp_tools.plain_text import plain_text, plain_value
-from mcp_tools.text_tables import table_lines
+from mcp_tools.text_tables import call_text, table_lines
 from mcp_tools.tool_declaration import ToolAnswer
 
 _LONGEST = 400
@@ -28,12 +28,24 @@ _ROOM_OF_FIRST = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A tool and its arguments but the context, which is the same for all calls of a description."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+
+    def text(self, context: str) -> str:
+        return call_text(self.tool, {"context": context, **self.arguments})
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """Rows about one side of the object. `total` is more than the rows when not all were read; `rest` is the call for them."""
+    """Rows about one side of the object. `total` is more than the rows when not all were read; `rest` is the call for them,
+    None where there is nothing to be read."""
 
     name: str
     rows: Sequence[Mapping[str, Any]]
-    rest: str
+    rest: Call | None
     total: int | None = None
     note: str = ""
 
@@ -50,9 +62,11 @@ class Description:
     identity: Mapping[str, Any]
     facts: Mapping[str, Any]
     sections: Sequence[Section]
-    rest: str
-    """The call that gives the whole object."""
+    rest: Call
+    """Gives the whole object."""
     manifest: Sequence[str] = field(default=())
+    context: str = ""
+    """As it was asked for: a call without it would answer from another cluster."""
 
     def answer(self, envelope: Envelope, max_tokens: int) -> ToolAnswer:
         """The largest part of every section that fits, then as much of the manifest as there is room for."""
@@ -93,11 +107,11 @@ class Description:
         facts = dict(list(self.facts.items())[: kept[_FACTS]])
         parts = [(one, list(one.rows)[: kept[one.name]]) for one in self.sections]
         said = [(one, rows) for one, rows in parts if rows or one.note]
-        left_out = [_left_out(one.name, len(rows), one.count, one.rest) for one, rows in parts if len(rows) < one.count]
+        left_out = [self._left_out(one.name, len(rows), one.count, one.rest) for one, rows in parts if len(rows) < one.count]
         if len(facts) < len(self.facts):
-            left_out.insert(0, _left_out(_FACTS, len(facts), len(self.facts), self.rest))
+            left_out.insert(0, self._left_out(_FACTS, len(facts), len(self.facts), self.rest))
         if len(manifest) < len(self.manifest):
-            left_out.append(_left_out("manifest lines", len(manifest), len(self.manifest), self.rest))
+            left_out.append(self._left_out("manifest lines", len(manifest), len(self.manifest), self.rest))
         lines = [self.head, *(f"{name}: {_value(value)}" for name, value in facts.items())]
         for one, rows in said:
             lines += ["", f"{one.name} ({len(rows)} of {one.count})" + (f": {one.note}" if one.note else "")]
@@ -113,13 +127,12 @@ class Description:
         } | ({"text_lines": len(manifest)} if manifest else {})
         return ToolAnswer("\n".join(lines), structured)
 
+    def _left_out(self, what: str, shown: int, total: int, rest: Call | None) -> dict[str, Any]:
+        return {"what": what, "shown": shown, "total": total, "call": rest.text(self.context) if rest else ""}
+
 
 def _section(section: Section, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": section.name, "total": section.count, "rows": rows} | ({"note": section.note} if section.note else {})
-
-
-def _left_out(what: str, shown: int, total: int, call: str) -> dict[str, Any]:
-    return {"what": what, "shown": shown, "total": total, "call": call}
 
 
 def _left_out_line(one: Mapping[str, Any]) -> str:

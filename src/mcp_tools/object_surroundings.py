@@ -15,13 +15,12 @@ from kinds.record import Record
 from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
-from mcp_tools.description import Section
+from mcp_tools.description import Call, Section
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.object_names import object_name
 from mcp_tools.object_reading import Objects, read_objects
 from mcp_tools.owned_objects import namespace_content
-from mcp_tools.text_tables import call_text
 from mcp_tools.tool_declaration import ToolContext
 
 _PODS = KINDS["pods"]
@@ -45,7 +44,7 @@ async def _of_pod(_api: ClusterApi, _tools: ToolContext, _manifest: dict[str, An
         return []
     columns = {column.name: column for side in _PODS.side_tables if side.name == "containers" for column in side.columns}
     rows = [{name: present(columns[name], getattr(one, name)) for name in _CONTAINER} for one in record.containers]
-    rest = call_text("k8s_get_resource", {"kind": "pods", "name": record.name, "namespace": record.namespace})
+    rest = Call("k8s_get_resource", {"kind": "pods", "name": record.name, "namespace": record.namespace})
     return [Section("containers", [_told(one) for one in rows], rest)]
 
 
@@ -69,7 +68,7 @@ async def _of_service(api: ClusterApi, tools: ToolContext, manifest: dict[str, A
     if not rows:
         wanted = (manifest.get("spec") or {}).get("selector")
         note = f"none: no pod that is scheduled fits the selector {wanted}" if wanted else "none, and the service has no selector"
-    rest = call_text("k8s_list_resources", {"kind": kind.name, "namespace": record.namespace, "label_selector": selector})
+    rest = Call("k8s_list_resources", {"kind": kind.name, "namespace": record.namespace, "label_selector": selector})
     return [Section("endpoints", [_told(one) for one in rows], rest, note=note)]
 
 
@@ -88,7 +87,7 @@ async def _of_node(api: ClusterApi, tools: ToolContext, _manifest: dict[str, Any
         f"{memory // 2**20} of {(record.memory_allocatable_bytes or 0) // 2**20} MiB memory"
     )
     rows = [_pod_row(pod) for pod in pods]
-    return [Section("pods", rows, call_text("k8s_list_pods", {"node": record.name}), note=f"{states or 'none'}; {requests}")]
+    return [Section("pods", rows, Call("k8s_list_pods", {"node": record.name}), note=f"{states or 'none'}; {requests}")]
 
 
 async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any], record: Record | None) -> list[Section]:
@@ -98,11 +97,11 @@ async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any
     if volume:
         kind = KINDS["persistentvolumes"]
         found = read_tolerantly(await read_object(tools, api, kind, object_name(volume), None), kind, StorableCheck(kind)).record
-        rest = call_text("k8s_get_resource", {"kind": kind.name, "name": volume})
+        rest = Call("k8s_get_resource", {"kind": kind.name, "name": volume})
         sections = [Section("volume", [_told(row(kind, found))] if found else [], rest)]
     read = await _records(api, tools, "pods", record.namespace)
     users = [one for one in read.found if isinstance(one, PodRecord) and _uses(one, record.name)]
-    rest = call_text("k8s_list_pods", {"namespace": record.namespace})
+    rest = Call("k8s_list_pods", {"namespace": record.namespace})
     note = "" if users else "no pod uses it"
     return [*sections, Section("pods that use it", [_pod_row(pod) for pod in users], rest, note=note)]
 
@@ -110,7 +109,7 @@ async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any
 async def _of_namespace(api: ClusterApi, _tools: ToolContext, manifest: dict[str, Any], _record: Record | None) -> list[Section]:
     name = str(manifest["metadata"]["name"])
     counts = await namespace_content(api, name)
-    rest = call_text("k8s_list_resources", {"kind": "pods", "namespace": name})
+    rest = Call("k8s_list_resources", {"kind": "pods", "namespace": name})
     rows = [{"kind": kind, "count": count} for kind, count in (counts or {}).items()]
     return [Section("objects in it", rows, rest, note="may not be counted" if counts is None else "")]
 

@@ -15,7 +15,7 @@ from kinds.kind import Kind, row
 from kinds.record import Record
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
-from mcp_tools.description import Description, Section
+from mcp_tools.description import Call, Description, Section
 from mcp_tools.event_folding import event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.events import read_events
@@ -26,7 +26,6 @@ from mcp_tools.object_owners import owners_of
 from mcp_tools.object_surroundings import surroundings
 from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
-from mcp_tools.text_tables import call_text
 from mcp_tools.tool_declaration import CONTEXT, MAX_TOKENS, ToolAnswer, ToolContext, ToolDeclaration, text, tool
 
 _TEXT = {"type": "string"}
@@ -104,10 +103,11 @@ async def describe(
     reading = read_tolerantly(manifest, found, StorableCheck(found))
     sections = await _sections(api, tools, found, manifest, reading.record)
     identity = _identity(found, manifest)
-    rest = call_text("k8s_get_resource", {"kind": found.name, "name": identity["name"], "namespace": identity["namespace"]})
+    rest = Call("k8s_get_resource", {"kind": found.name, "name": identity["name"], "namespace": identity["namespace"]})
     description = Description(
         head=_head(identity, manifest), identity=identity, facts=_facts(found, manifest, reading.record), sections=sections,
         rest=rest, manifest=list(_manifest_lines(manifest)) if found.generic or reading.record is None else (),
+        context=context,
     )  # fmt: skip
     envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False, note=plain_text(reading.trouble))
     return description.answer(envelope, max_tokens)
@@ -133,7 +133,7 @@ async def _or_note(tools: ToolContext, name: str, asked: Awaitable[list[Section]
     try:
         return await asked
     except ClusterError as error:
-        return [Section(name, [], "", note=f"cannot be read: {tools.redactor.redact_text(str(error))[:300]}")]
+        return [Section(name, [], None, note=f"cannot be read: {tools.redactor.redact_text(str(error))[:300]}")]
 
 
 def _conditions(kind: Kind, manifest: dict[str, Any]) -> list[Section]:
@@ -148,7 +148,7 @@ def _conditions(kind: Kind, manifest: dict[str, Any]) -> list[Section]:
     rows.sort(key=lambda one: (not _is_trouble(one), one.get("type") not in _CONDITIONS_FIRST))
     metadata = manifest.get("metadata") or {}
     about = {"kind": kind.name, "name": metadata.get("name"), "namespace": metadata.get("namespace")}
-    return [Section("conditions", rows, call_text("k8s_get_resource", about))]
+    return [Section("conditions", rows, Call("k8s_get_resource", about))]
 
 
 def _is_trouble(condition: Mapping[str, str]) -> bool:
@@ -161,14 +161,14 @@ async def _owners(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any])
     rows = [owner.as_row() for owner in await owners_of(api, tools, manifest)]
     metadata = manifest.get("metadata") or {}
     last = {"kind": rows[-1]["kind"], "name": rows[-1]["name"], "namespace": metadata.get("namespace")} if rows else {}
-    return [Section("owners", rows, call_text("k8s_describe", last))]
+    return [Section("owners", rows, Call("k8s_describe", last))]
 
 
 async def _children(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: dict[str, Any]) -> list[Section]:
     children = await children_of(api, tools, kind, manifest)
     namespace = (manifest.get("metadata") or {}).get("namespace")
     listed = {"kind": _LISTED.get(kind.name, "pods"), "namespace": namespace, "label_selector": selector_of(manifest)}
-    rest = call_text("k8s_list_resources", listed)
+    rest = Call("k8s_list_resources", listed)
     sections = [Section("children", [child.as_row() for child in children.found], rest, note=children.note)]
     if kind.name in OWNED_KINDS and children.found:
         sections += await _or_note(tools, "events of children", _events_of_children(api, tools, namespace, children))
@@ -178,7 +178,7 @@ async def _children(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: d
 async def _events(api: ClusterApi, tools: ToolContext, kind: Kind, namespace: str | None, name: str) -> list[Section]:
     read = await read_events(api, tools, namespace=namespace, kind=kind, name=name)
     rows = [_event(event_row(event), with_object=False) for event in ordered(fold(read.found), "newest")]
-    rest = call_text("k8s_list_events", {"namespace": namespace, "kind": kind.name, "name": name})
+    rest = Call("k8s_list_events", {"namespace": namespace, "kind": kind.name, "name": name})
     return [Section("events", rows, rest)]
 
 
@@ -188,7 +188,7 @@ async def _events_of_children(api: ClusterApi, tools: ToolContext, namespace: st
     known = {(child.kind, child.name) for child in children.found}
     about = [event for event in read.found if (event.object_kind, event.object_name) in known]
     rows = [_event(event_row(event), with_object=True) for event in ordered(fold(about), "newest")]
-    return [Section("warnings of children", rows, call_text("k8s_list_events", {"namespace": namespace, "type": "Warning"}))]
+    return [Section("warnings of children", rows, Call("k8s_list_events", {"namespace": namespace, "type": "Warning"}))]
 
 
 def _event(event: dict[str, Any], *, with_object: bool) -> dict[str, Any]:
