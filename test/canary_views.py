@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 from kinds.registry import KINDS
-from planted_canaries import GROUP, STRUCTURED, WRITTEN
+from planted_canaries import GROUP, PAYLOAD, STRUCTURED, WRITTEN
 
 _BOUND = {"max_tokens": 100_000}
+
+
+_CONTAINER = "/spec/template/spec/containers/0"
+
+
+def moving_patches(namespace: str) -> list[dict[str, Any]]:
+    """Patches that would bring a secret from where it is redacted to where it is not, or compare it with a guess."""
+    at = "/metadata/annotations/note"
+    secret = {"kind": "secrets", "name": "payload", "namespace": namespace}
+    places = [
+        (secret, "/data/k", base64.b64encode(PAYLOAD.encode()).decode()),
+        (secret, "/data", {"k": base64.b64encode(PAYLOAD.encode()).decode()}),
+        (_web(namespace), f"{_CONTAINER}/env/0/value", STRUCTURED["env value"]),
+        (_web(namespace), f"{_CONTAINER}/args/1", STRUCTURED["flag and value in args"]),
+        (_web(namespace), "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration", "cnry-env-before"),
+    ]
+    return [
+        about | {"patch": operations}
+        for about, path, value in places
+        for operations in (
+            [{"op": "copy", "from": path, "path": at}],
+            [{"op": "move", "from": path, "path": at}],
+            [{"op": "test", "path": path, "value": value}, {"op": "add", "path": "/metadata/labels/x", "value": "y"}],
+        )
+    ]
+
+
+def unmasking_patches(namespace: str) -> list[dict[str, Any]]:
+    """Patches that leave a secret where it is, and change what stands beside it and tells that it is one."""
+    operations = [
+        {"op": "replace", "path": f"{_CONTAINER}/args/0", "value": "--note"},
+        {"op": "remove", "path": f"{_CONTAINER}/args/0"},
+        {"op": "replace", "path": f"{_CONTAINER}/env/1/name", "value": "PORT"},
+        {"op": "replace", "path": f"{_CONTAINER}/livenessProbe/httpGet/httpHeaders/0/name", "value": "X-Note"},
+    ]
+    return [_web(namespace) | {"patch": [operation]} for operation in operations]
+
+
+def _web(namespace: str) -> dict[str, Any]:
+    return {"kind": "deployments", "name": "web", "namespace": namespace}
 
 
 def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
@@ -129,6 +170,8 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             *(one | {"patch": written, "type": "merge", "dry_run": True} | _BOUND for one in objects),
             objects[0] | {"patch": {"spec": {"nodeName": secret}}, "dry_run": True},
             objects[0] | {"patch": [{"op": "test", "path": "/metadata/name", "value": secret}], "type": "json", "dry_run": True},
+            *(one | {"type": "json", "dry_run": True} | _BOUND for one in moving_patches(namespace)),
+            *(one | {"type": "json", "dry_run": True} | _BOUND for one in unmasking_patches(namespace)),
         ],
         "k8s_scale": [
             web | {"kind": "deployments", "replicas": 2} | _BOUND,

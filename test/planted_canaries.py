@@ -53,6 +53,9 @@ class NoRedactor:
     def redact_text(self, text: str) -> str:
         return text
 
+    def marks_of(self, _value: str) -> frozenset[str]:
+        return frozenset()
+
 
 def pod_template() -> dict[str, Any]:
     header = {"name": "Authorization", "value": f"Bearer {STRUCTURED['http header of a probe']}"}

@@ -15,7 +15,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import CallToolResult
 
-from canary_views import every_view
+from canary_views import every_view, moving_patches, unmasking_patches
 from controlplane.audit import AuditedRequest
 from controlplane.control_plane import ControlPlane
 from mcp_tools.all_tools import ALL_TOOLS
@@ -104,6 +104,25 @@ def administrator(control_plane: ControlPlane) -> ToolClient:
 def test_no_planted_secret_comes_out_of_a_tool(redacted: Answers, tool: str) -> None:
     assert len(redacted.outputs[tool]) > 100
     assert found_in_output(redacted.outputs[tool]) == set()
+
+
+def test_a_patch_that_would_move_or_compare_a_secret_is_refused_before_it_is_sent(
+    control_plane: ControlPlane, planted: str
+) -> None:
+    client = administrator(control_plane)
+    mark = control_plane.audit.mark()
+    for one in moving_patches(planted):
+        error = client.error("k8s_patch_resource", **one, type="json", dry_run=True)
+        assert error["type"] == "InvalidArguments", one
+    assert [one for one in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if one.verb == "patch"] == []
+
+
+def test_a_secret_stays_redacted_when_a_dry_run_changes_what_stands_beside_it(control_plane: ControlPlane, planted: str) -> None:
+    client = administrator(control_plane)
+    for one in unmasking_patches(planted):
+        tried = client("k8s_patch_resource", **one, type="json", dry_run=True, max_tokens=100_000)
+        assert tried["changes"], one
+        assert found_in_output(json.dumps(tried)) == set(), one
 
 
 CHANNELS = {

@@ -13,6 +13,7 @@ from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.change_answers import FIELD_MANAGER, Manifest, title_of
 from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.list_pages import decode_object
+from mcp_tools.moved_secrets import hide_moved
 from mcp_tools.object_names import namespace_name
 from mcp_tools.tool_declaration import ToolContext
 
@@ -63,14 +64,18 @@ class Target:
 
     async def patched(
         self, tools: ToolContext, patch: dict[str, Any] | list[Any], content_type: str, *, doing: str, dry_run: bool,
-        subresource: str = "", query: Sequence[tuple[str, str]] = (),
+        subresource: str = "", query: Sequence[tuple[str, str]] = (), before: Manifest | None = None,
     ) -> tuple[Manifest, tuple[str, ...]]:  # fmt: skip
-        """The redacted object as the API server has, or would have, stored it; and its warnings."""
+        """The redacted object as the API server has, or would have, stored it; and its warnings.
+
+        What is redacted in `before`, the object until then, stays redacted wherever the change puts it.
+        """
         asked = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *query]
         answer = await self.api.send(
             "PATCH", self.path(subresource), patch, doing=doing, query=asked, content_type=content_type, dry_run=dry_run
         )
-        return tools.redactor.redact_object(decode_object(answer.body)), answer.warnings
+        after = tools.redactor.redact_object(decode_object(answer.body))
+        return hide_moved(before, after, tools.redactor.marks_of) if before else after, answer.warnings
 
 
 def scope_named(tool: str, kind: Kind, namespace: str) -> str | None:

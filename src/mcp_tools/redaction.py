@@ -47,7 +47,7 @@ _ORDINARY = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9]{0,30}(?:[_.-][A-Za-z][A-Za-z0-9]{0,15}){0,8}")  # of a field, a variable, a file
 _LETTERS = re.compile(r"[A-Za-z]+(?:[._-](?:[A-Za-z]+|\d{1,3}))*")
-_MADE_UP = re.compile(r"\d.*[A-Z]|[A-Z].*\d|[0-9a-z]*\d[0-9a-z]{11,}")
+_MADE_UP = re.compile(r"\A(?=[^A-Z]*+[A-Z])\D*+\d|\d[0-9a-z]{11}")
 _MADE_UP_LENGTH = 12
 _CORE_FIELDS = frozenset({"secretKeyRef", "secretRef", "valueFrom", "labels", "annotations", "matchLabels", "conditions"})
 _REMEMBERED = 20_000
@@ -108,6 +108,14 @@ class Redactor:
         plain = plain_text(text)
         redacted = secret_text.redact_text(plain, self._marker.mark)
         return text if redacted == plain else redacted
+
+    def marks_of(self, value: str) -> frozenset[str]:
+        """The marks that would stand for a value, also for what it holds in base64, as a Secret's data are marked."""
+        try:
+            packed = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return frozenset({self._marker.mark(value)})
+        return frozenset({self._marker.mark(value), self._marker.mark_bytes(packed)})
 
     # --- structure ---
 

@@ -109,7 +109,7 @@ async def _try(tools: ToolContext, wanted: Wanted, *, force: bool, dry_run: bool
     foreseen = Changed(kind=target.kind, before=before, after=asked, action="untried")
     try:
         after, warnings = await target.patched(
-            tools, wanted.document, APPLY, doing=f"apply {target.title}", dry_run=True, query=_force(force)
+            tools, wanted.document, APPLY, doing=f"apply {target.title}", dry_run=True, query=_force(force), before=before
         )
     except NotFound:
         if not wanted.made_here:
@@ -140,8 +140,9 @@ async def _make(tools: ToolContext, tried: _Tried, *, force: bool) -> _Tried:
     while True:
         try:
             after, warnings = await target.patched(
-                tools, tried.wanted.document, APPLY, doing=f"apply {target.title}", dry_run=False, query=_force(force)
-            )
+                tools, tried.wanted.document, APPLY, doing=f"apply {target.title}", dry_run=False, query=_force(force),
+                before=before,
+            )  # fmt: skip
             break
         except ClusterError as error:
             if not _too_early(error) or time.monotonic() > deadline:

@@ -42,6 +42,8 @@ _NOT_TO_PATCH = {
 }
 _STATUS = "it is written by controllers, and the API server ignores it in a patch of the object"
 _MAX_OPERATIONS = 100
+_WRITING = ("add", "remove", "replace")
+_TESTABLE = ("/metadata/uid", "/metadata/resourceVersion", "/metadata/generation")
 
 
 @tool(
@@ -79,12 +81,16 @@ async def patch_resource(
     found = await tools.discovery.kind(api, kind)
     target = Target(api, found, scope_named("k8s_patch_resource", found, namespace), object_name(name))
     _check_form(patch, type)
+    if isinstance(patch, list):
+        _refuse_moves(target, patch)
     _refuse_what_is_ignored(found, patch)
     before = await target.read(tools)
     check_preconditions(target.title, before, uid, resource_version)
     body = _bound(patch, uid, resource_version, before)
     try:
-        after, warnings = await target.patched(tools, body, _TYPES[type], doing=f"patch {target.title}", dry_run=dry_run)
+        after, warnings = await target.patched(
+            tools, body, _TYPES[type], doing=f"patch {target.title}", dry_run=dry_run, before=before
+        )
     except ClusterError as error:
         if error.status != 415:
             raise
@@ -116,6 +122,25 @@ def _check_form(patch: object, type_: str) -> None:
             raise InvalidArguments(f"k8s_patch_resource: patch[{index}] needs op, and path as a JSON pointer like /spec/replicas")
 
 
+def _refuse_moves(target: Target, patch: list[Any]) -> None:
+    """`copy` and `move` bring a value that is redacted where it stands to a place where it is not; `test` tells whether a
+    guess at it is right. A dry run, which nobody has to permit, would do."""
+    if (target.kind.group, target.kind.resource) == ("", "secrets"):
+        raise InvalidArguments(f"k8s_patch_resource: {target.title} takes no json patch here; name the fields with type=merge")
+    for index, operation in enumerate(patch):
+        op, path = operation["op"], operation["path"]
+        if op == "test" and path not in _TESTABLE:
+            raise InvalidArguments(
+                f"k8s_patch_resource: patch[{index}] tests a value, and only {', '.join(_TESTABLE)} may be tested; as a "
+                "precondition give the arguments uid and resource_version"
+            )
+        if op != "test" and op not in _WRITING:
+            raise InvalidArguments(
+                f"k8s_patch_resource: patch[{index}] is {op[:20]!r}, which is not taken: a value that is not to be seen would be "
+                f"brought to where it can be; only {', '.join(_WRITING)}, and test of {', '.join(_TESTABLE)}"
+            )
+
+
 def _is_pointer(path: object) -> bool:
     return isinstance(path, str) and path.startswith("/")
 
@@ -140,13 +165,12 @@ def _fields(patch: dict[str, Any] | list[Any]) -> Iterator[str]:
                 yield from (f"metadata.{name}" for name in value)
         return
     for operation in patch:
-        paths = [operation["path"], *([operation["from"]] if operation["op"] == "move" and operation.get("from") else [])]
-        for parts in (str(path).split("/")[1:] for path in paths if operation["op"] != "test"):
-            yield parts[0]
-            if parts[0] == "metadata":
-                yield ".".join(parts[:2])
-                value = operation.get("value")
-                yield from (f"metadata.{name}" for name in value if len(parts) == 1) if isinstance(value, Mapping) else ()
+        parts = str(operation["path"]).split("/")[1:] if operation["op"] != "test" else []
+        yield from parts[:1]
+        if parts[:1] == ["metadata"]:
+            yield ".".join(parts[:2])
+            value = operation.get("value")
+            yield from (f"metadata.{name}" for name in value if len(parts) == 1) if isinstance(value, Mapping) else ()
 
 
 def _bound(
