@@ -33,7 +33,8 @@ from demo.simulated_cluster import SimulatedCluster
 from demo_fixtures import START, TOKEN
 from likely_arguments import KINDS, LIKELY
 from mcp_tools.all_tools import ALL_TOOLS
-from mcp_tools.answer_budget import SMALLEST_REFUSED, answer_tokens
+from mcp_tools.answer_budget import answer_tokens
+from mcp_tools.tool_spec import SMALLEST_BUDGET
 from mcp_tools.server import ToolGate
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
@@ -219,7 +220,7 @@ def must_be_foreseen(tool: ToolDeclaration, arguments: dict[str, Any], result: C
     if tool.bulk:
         assert len(text.encode()) <= allowed_bytes(arguments)
     else:
-        allowed = max(arguments.get("max_tokens", DEFAULT_TOKENS), SMALLEST_REFUSED)
+        allowed = max(arguments.get("max_tokens", DEFAULT_TOKENS), SMALLEST_BUDGET)
         assert answer_tokens(ToolAnswer(text, result.structured_content)) <= allowed
 
 

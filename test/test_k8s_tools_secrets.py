@@ -153,7 +153,7 @@ def test_of_a_registry_login_the_host_is_told(tools: ToolClient, planted: Contro
 
 
 @pytest.mark.parametrize("name", ["bundle", "many", "mixed"])
-@pytest.mark.parametrize("max_tokens", [500, 4000])
+@pytest.mark.parametrize("max_tokens", [1000, 4000])
 def test_a_large_secret_keeps_the_budget(tools: ToolClient, planted: ControlPlane, name: str, max_tokens: int) -> None:
     result = tools.result("k8s_inspect_secret", name=name, namespace=NAMESPACE, max_tokens=max_tokens)
     answer = result.structured_content

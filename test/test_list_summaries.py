@@ -15,7 +15,7 @@ from controlplane.control_plane import ControlPlane
 from demo_fixtures import start_demo_server
 from kinds.registry import KINDS
 from mcp_tools.continue_tokens import Position
-from mcp_tools.list_answers import SHORTEST_ROW
+from mcp_tools.list_answers import FIRST_UNHEALTHY, SHORTEST_ROW
 from mcp_tools.list_summary import ListSummary, brief_columns, counted_columns
 from server_fixtures import ToolClient, text_of
 
@@ -25,7 +25,9 @@ PODS = KINDS["pods"]
 
 def tokens_of(result: Any) -> int:
     """By the real tokenizer: text and structured content."""
-    return count_tokens(text_of(result)) + count_tokens(json.dumps(result.structured_content, ensure_ascii=False))
+    return count_tokens(text_of(result)) + count_tokens(
+        json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,16 @@ def test_a_list_that_does_not_fit_is_counted_and_what_is_not_healthy_comes_first
         assert words in text_of(result)
 
 
+def test_a_summary_with_the_smallest_budget_shows_what_is_not_healthy_before_namespaces_and_first_rows(
+    tools: ToolClient, crowd: str
+) -> None:
+    assert "at least 1000" in tools.error("k8s_list_pods", max_tokens=999)["message"]
+    result = tools.result("k8s_list_pods", max_tokens=1000)
+    assert tokens_of(result) <= 1000
+    assert len(result.structured_content["summary"]["unhealthy_rows"]) >= FIRST_UNHEALTHY
+    assert result.structured_content["rows"] == []
+
+
 def test_the_call_that_a_summary_names_gives_the_rows_after_it(tools: ToolClient, crowd: str) -> None:
     result = tools.result("k8s_list_pods", namespace=crowd)
     rows = result.structured_content["rows"]
@@ -81,7 +93,7 @@ def test_the_call_that_a_summary_names_gives_the_rows_after_it(tools: ToolClient
 @pytest.mark.parametrize("tool", [("k8s_list_pods", {}), ("k8s_list_resources", {"kind": "pods"})], ids=lambda tool: tool[0])
 def test_unhealthy_rows_that_do_not_fit_are_a_call_away(tools: ToolClient, crowd: str, tool: tuple[str, dict[str, Any]]) -> None:
     name, more = tool
-    result = tools.result(name, namespace=crowd, max_tokens=850, **more)
+    result = tools.result(name, namespace=crowd, max_tokens=1000, **more)
     shown = result.structured_content["summary"]["unhealthy_rows"]
     assert 0 < len(shown) < 12
     assert f"{len(shown)} of 12 that are not healthy shown" in text_of(result)
@@ -90,7 +102,7 @@ def test_unhealthy_rows_that_do_not_fit_are_a_call_away(tools: ToolClient, crowd
     assert not rest["continue"]
 
 
-@pytest.mark.parametrize("budget", [600, 1500, 4000])
+@pytest.mark.parametrize("budget", [1000, 1500, 4000])
 @pytest.mark.parametrize("filters", [{}, {"healthy": False}, {"label_selector": "!nothing"}])
 def test_rows_that_the_budget_cuts_put_together_are_the_whole_list(
     tools: ToolClient, crowd: str, budget: int, filters: dict[str, Any]
@@ -100,7 +112,7 @@ def test_rows_that_the_budget_cuts_put_together_are_the_whole_list(
     result = tools.result("k8s_list_pods", namespace=crowd, view="rows", limit=1000, max_tokens=budget, **filters)
     for _ in range(MANY):
         page = result.structured_content
-        assert tokens_of(result) <= max(budget, 1000)
+        assert tokens_of(result) <= budget
         assert page["envelope"]["total"] in (len(whole), None)
         rows += page["rows"]
         if not page["continue"]:
@@ -133,7 +145,7 @@ def test_every_kind_can_be_summarised(kind: str) -> None:
     row: dict[str, Any] = dict.fromkeys(counted_columns(declared)) | {"namespace": "a", "healthy": False}
     summary = ListSummary(declared, kept=3)
     summary.add([row] * 5, [Position("", str(number), number) for number in range(6)])
-    facts = summary.facts()
+    facts = summary.facts(summary.worst_namespaces())
     assert facts["total"] == 5
     assert facts["unhealthy"] == (5 if "healthy" in declared.columns_by_name else None)
     assert set(brief_columns(declared)) <= set(declared.list_columns)
@@ -147,7 +159,7 @@ def test_what_is_kept_while_counting_does_not_grow_with_the_list() -> None:
     assert (summary.total, summary.unhealthy) == (100_000, 100_000)
     assert (len(summary.first_rows), len(summary.unhealthy_rows), len(summary.places)) == (10, 10, 11)
     assert len(summary.states) <= 20_001
-    states = summary.facts()["states"]
+    states = summary.facts(summary.worst_namespaces())["states"]
     assert sum(states.values()) == 100_000
     assert len(states) <= 26
 

@@ -10,7 +10,7 @@ import pytest
 
 from configuration.errors import InvalidArguments
 from controlplane.control_plane import ControlPlane
-from mcp_tools.answer_budget import SMALLEST_REFUSED, answer_tokens
+from mcp_tools.answer_budget import answer_tokens
 from mcp_tools.object_parts import NOTE_START, cut_text, parse_path, part_at, path_text, shortened
 from mcp_tools.redaction import contains_mark
 from mcp_tools.tool_declaration import ToolAnswer
@@ -143,7 +143,7 @@ def test_the_kinds_of_a_cluster_are_listed_within_the_budget_and_the_rest_is_a_c
     while len(rows) < len(whole):
         result = tools.result("k8s_list_api_resources", offset=len(rows), max_tokens=2000)
         page = result.structured_content
-        assert answer_tokens(ToolAnswer(text_of(result), page)) <= max(2000, SMALLEST_REFUSED)
+        assert answer_tokens(ToolAnswer(text_of(result), page)) <= 2000
         assert page["total"] == len(whole)
         rows += page["rows"]
         assert (f"more: k8s_list_api_resources(offset={len(rows)})" in text_of(result)) == (len(rows) < len(whole))

@@ -14,6 +14,7 @@ import orjson
 
 from configuration.errors import ToolError
 from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
+from mcp_tools.tool_spec import SMALLEST_BUDGET
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,6 @@ _PER_BYTE = 0.7
 _PER_ENCODED = 0.2
 """More for each character of base64."""
 _TRIED_WHOLE = 200
-SMALLEST_REFUSED = 1000
-"""What an answer needs in any case (where from, how to get the rest) may take more than a tiny budget."""
 
 Item = TypeVar("Item")
 
@@ -89,7 +88,7 @@ def within_budget(declaration: ToolDeclaration, arguments: Mapping[str, Any], an
     allowed = arguments.get("max_tokens")
     if declaration.bulk or not isinstance(allowed, int):
         return answer
-    if fits(answer, max(allowed, SMALLEST_REFUSED)):
+    if fits(answer, max(allowed, SMALLEST_BUDGET)):
         return answer
     tokens = answer_tokens(answer)
     log.error("%s answered with about %d tokens where %d were allowed", declaration.name, tokens, allowed)

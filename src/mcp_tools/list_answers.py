@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -25,7 +25,11 @@ SHORTEST_ROW = 12
 MOST_KEPT = 5000
 FIRST_ROWS = 5
 """Of a summary that shows what is not healthy: the first rows are an example then, not the answer."""
+FIRST_UNHEALTHY = 5
+"""So many come before the counts of namespaces, the others after them: the smallest budget shows something to look into."""
 _CLIPPED = 120
+
+_Item = tuple[Literal["unhealthy", "namespaces", "rows"], Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +105,19 @@ class _Summarised:
         unhealthy = self.summary.unhealthy_rows if self.unhealthy_question else []
         first = self.summary.first_rows[: FIRST_ROWS if self.unhealthy_question else len(self.summary.first_rows)]
         brief, shown = brief_columns(self.query.kind), self.query.kind.list_columns
-        items = [(True, _only(row, brief)) for row in unhealthy] + [(False, _only(row, shown)) for row in first]
+        worst: list[_Item] = [("unhealthy", _only(row, brief)) for row in unhealthy]
+        namespaces: list[_Item] = [("namespaces", one) for one in self.summary.worst_namespaces()]
+        rows: list[_Item] = [("rows", _only(row, shown)) for row in first]
+        items = [*worst[:FIRST_UNHEALTHY], *namespaces, *worst[FIRST_UNHEALTHY:], *rows]
         return fitting(items, self._rendered, self.call.max_tokens)
 
-    def _rendered(self, items: Sequence[tuple[bool, Row]]) -> ToolAnswer:
-        unhealthy = [row for is_unhealthy, row in items if is_unhealthy]
-        rows = [row for is_unhealthy, row in items if not is_unhealthy]
+    def _rendered(self, items: Sequence[_Item]) -> ToolAnswer:
+        unhealthy, namespaces, rows = (
+            [item for part, item in items if part == wanted] for wanted in ("unhealthy", "namespaces", "rows")
+        )
         envelope = replace(self.envelope, shown=len(rows), more=len(rows) < self.summary.total)
         token = self._token(self.summary.places[len(rows)], self.question) if envelope.more else ""
-        facts = self.summary.facts()
+        facts = self.summary.facts(namespaces)
         lines = self._counts(facts, envelope)
         if self.unhealthy_question and self.summary.unhealthy:
             facts |= self._unhealthy(unhealthy, lines)
@@ -128,7 +136,7 @@ class _Summarised:
             lines.append("states: " + ", ".join(f"{state} {count}" for state, count in facts["states"].items()))
         if facts["unhealthy"] is not None:
             lines.append(f"not healthy: {facts['unhealthy']} of {facts['total']}")
-        if len(facts["namespaces"]) > 1:
+        if facts["namespaces"] and facts["namespaces_total"] > 1:
             told = ", ".join(_of_namespace(one) for one in facts["namespaces"])
             lines.append(f"{len(facts['namespaces'])} of {facts['namespaces_total']} namespaces shown: {told}")
         return lines

@@ -6,7 +6,7 @@ Counted over a streamed read of all pages; what is kept is bounded by what an an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,21 +87,24 @@ class ListSummary:
                     self.unhealthy_rows.append(row)
                     self.unhealthy_places.append(Position(place.page, place.after, self.unhealthy))
 
-    def facts(self) -> dict[str, Any]:
-        """The counts, as an answer says them; null where a kind knows no health, {} where it has no state."""
+    def worst_namespaces(self) -> list[dict[str, Any]]:
+        """Those with most that is not healthy first, then the largest; TOP_NAMESPACES at most."""
         health = has_health(self.kind)
-        shown = sorted(self.namespaces, key=lambda name: (-self.unhealthy_in[name], -self.namespaces[name], name))[
-            :TOP_NAMESPACES
+        names = sorted(self.namespaces, key=lambda name: (-self.unhealthy_in[name], -self.namespaces[name], name))
+        return [
+            {"namespace": name, "total": self.namespaces[name], "unhealthy": self.unhealthy_in[name] if health else None}
+            for name in names[:TOP_NAMESPACES]
+            if name
         ]
+
+    def facts(self, namespaces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The counts, as an answer says them, with those of `worst_namespaces` that fit; null where a kind knows no health,
+        {} where it has no state."""
         return {
             "total": self.total,
             "states": _top(self.states) if state_column(self.kind) else {},
-            "unhealthy": self.unhealthy if health else None,
-            "namespaces": [
-                {"namespace": name, "total": self.namespaces[name], "unhealthy": self.unhealthy_in[name] if health else None}
-                for name in shown
-                if name
-            ],
+            "unhealthy": self.unhealthy if has_health(self.kind) else None,
+            "namespaces": list(namespaces),
             "namespaces_total": len([name for name in self.namespaces if name]),
         }
 

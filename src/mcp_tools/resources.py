@@ -27,9 +27,9 @@ _TEXT = "text/plain"
 MAX_URI = 2000
 OVERVIEW: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("k8s_get_cluster_info", {}, 0),
-    ("k8s_list_nodes", {"healthy": False}, 700),
-    ("k8s_list_pods", {"healthy": False}, 1600),
-    ("k8s_list_events", {"type": "Warning", "since_seconds": 3600}, 900),
+    ("k8s_list_nodes", {"healthy": False}, 1000),
+    ("k8s_list_pods", {"healthy": False}, 1500),
+    ("k8s_list_events", {"type": "Warning", "since_seconds": 3600}, 1000),
 )
 """Tool, arguments, tokens: together within what one answer may have."""
 _TITLES = {

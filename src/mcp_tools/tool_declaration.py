@@ -20,7 +20,7 @@ from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.shown_schemas import shown_schema
-from mcp_tools.tool_spec import WHOLE_ANSWER
+from mcp_tools.tool_spec import SMALLEST_BUDGET, WHOLE_ANSWER
 from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
@@ -173,8 +173,8 @@ def record(properties: Mapping[str, Schema], *, required: Sequence[str]) -> Sche
 
 CONTEXT = text("Kubeconfig context (cluster); empty: the current one. k8s_list_contexts names them.", default="")
 NAMESPACE_FILTER = text("Only this namespace; empty: all namespaces.", max_length=63, default="")
-MAX_TOKENS = integer("Longest answer.", minimum=200, maximum=100_000, default=4000)
+MAX_TOKENS = integer("Longest answer.", minimum=SMALLEST_BUDGET, maximum=100_000, default=4000)
 """Of text and structured content together."""
 OFFSET = integer("Leave out so many at the beginning.", minimum=0, maximum=100_000, default=0)
-MAX_TOKENS_WHOLE = integer("Longest answer.", minimum=200, maximum=WHOLE_ANSWER, default=4000)
+MAX_TOKENS_WHOLE = integer("Longest answer.", minimum=SMALLEST_BUDGET, maximum=WHOLE_ANSWER, default=4000)
 """Of tools whose whole answer programs read too."""

@@ -15,6 +15,7 @@ from mcp_tools.output_schemas import obj
 from mcp_tools.owned_objects import MAX_LISTED
 from mcp_tools.plain_text import plain_text
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, boolean, integer, text
+from mcp_tools.tool_spec import SMALLEST_BUDGET
 
 FIELD_MANAGER = "k8s-mcp"
 KIND = text("Plural, or plural.group.", max_length=316)
@@ -23,8 +24,7 @@ NAMESPACE = text("Its namespace.", max_length=63, default="")
 DRY_RUN = boolean("Nothing is stored.", default=False)
 UID = text("Precondition.", max_length=64, default="")
 RESOURCE_VERSION = text("Precondition.", max_length=64, default="")
-MAX_CHANGE_TOKENS = integer("Longest answer.", minimum=1000, maximum=100_000, default=4000)
-"""More than other tools ask for: what was done must always fit."""
+MAX_CHANGE_TOKENS = integer("Longest answer.", minimum=SMALLEST_BUDGET, maximum=100_000, default=4000)
 
 _SHOWN_LINES = 40
 _SHORT_VALUE = 200
