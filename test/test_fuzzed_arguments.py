@@ -34,10 +34,10 @@ from demo_fixtures import START, TOKEN
 from likely_arguments import KINDS, LIKELY
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.answer_budget import answer_tokens
-from mcp_tools.tool_spec import SMALLEST_BUDGET
 from mcp_tools.server import ToolGate
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
+from mcp_tools.tool_spec import SMALLEST_BUDGET
 from server_fixtures import ToolClient, text_of, told_error
 
 NAMESPACE = "fuzzed-arguments"

@@ -85,7 +85,7 @@ def test_a_list_over_the_budget_says_what_it_left_out(
     control_plane: ControlPlane, reader: User, tool_client: Callable[..., ToolClient]
 ) -> None:
     many = [rule("configmaps", verbs=("get",), groups=("",)) | {"resourceNames": [f"settings-{n}"]} for n in range(60)]
-    asker = control_plane.users.create(NAMESPACE, "of-many-rules", rules=many)
+    asker = control_plane.users.create(NAMESPACE, "of-many-rules", rules=[rule("pods"), *many])
     result = tool_client(asker.kubeconfig, read_only=True).result("k8s_auth_can_i", namespace=NAMESPACE, max_tokens=1000)
     answer = result.structured_content
     assert answer is not None
