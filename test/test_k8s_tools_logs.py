@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ import pytest
 from controlplane.control_plane import ControlPlane
 from mcp_tools.answer_budget import estimate, estimate_json
 from mcp_tools.log_answer import LogFindings, answer_of
-from mcp_tools.log_folding import unfolded
+from mcp_tools.log_folding import folded, unfolded
 from mcp_tools.log_lines import LogLine
 from mcp_tools.log_sources import LogSource
 from server_fixtures import ToolClient, text_of
@@ -231,11 +232,6 @@ def test_the_calls_that_are_named_get_every_line_that_was_left_out_once(tools: T
     assert len(found) > 1
 
 
-def test_the_calls_that_are_named_get_over_lines_that_are_folded(tools: ToolClient, place: str) -> None:
-    found = pages(tools, place, name="chatty", grep="GET|ERROR", max_tokens=1000)
-    assert sum(int(line.rpartition(" × ")[2]) if " × " in line else 1 for page in found for line in page) == 5000
-
-
 def findings(*times: int) -> LogFindings:
     """Lines of these seconds that cost about 60 tokens each."""
     lines = [
@@ -243,6 +239,16 @@ def findings(*times: int) -> LogFindings:
         for number, time in enumerate(times)
     ]
     return LogFindings({}, (LogSource("a", "b"),), lines, None, unfolded(lines), (), timestamps=False, cut_short=False)
+
+
+def test_the_time_to_go_on_from_is_before_the_whole_run_of_folded_lines() -> None:
+    found = findings(*range(1, 41))
+    words = [replace(line, text=f"{WORDS[number // 4]} " * 40) for number, line in enumerate(found.read)]
+    answer = answer_of(replace(found, read=words, shown=folded(words)), 400)
+    assert answer.structured is not None
+    assert answer.structured["shown"] == 4 * answer.structured["text_lines"] > 4
+    oldest = 41 - answer.structured["shown"]
+    assert f"until_time=2026-01-01T00:00:{oldest - 1:02d}.999999Z" in answer.structured["note"]
 
 
 def test_lines_of_one_time_are_not_parted_between_two_answers() -> None:

@@ -118,6 +118,8 @@ def test_lines_that_differ_in_times_and_numbers_only_are_one_with_a_count() -> N
     found = folded(read_lines(body.encode(), REDACTOR))
     assert [(one.count, one.line.text.split()[-1]) for one in found] == [(5, "13.4ms"), (1, "other"), (1, "other"), (1, "/b")]
     assert commonest(found, 1)[0][0] == 5
+    stamped = folded(read_lines(b"\n".join(b"2026-01-02T03:04:0%dZ again" % n for n in range(5)), REDACTOR))
+    assert [(one.line.time[18], one.first_time[18]) for one in stamped] == [("4", "0")]
     assert pattern_of("web-1 said 0x1f") == pattern_of("web-2 said 0xab")
     assert pattern_of("no route to alpha") != pattern_of("no route to beta")
 

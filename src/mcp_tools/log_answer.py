@@ -12,6 +12,7 @@ from mcp_tools.log_folding import FoldedLine, commonest
 from mcp_tools.log_levels import LEVELS
 from mcp_tools.log_lines import LogLine
 from mcp_tools.log_sources import LogSource
+from mcp_tools.log_times import time_before
 from mcp_tools.tool_declaration import ToolAnswer
 
 LINE_CHARACTERS = 2_000
@@ -88,8 +89,10 @@ class _Summary:
     levels: dict[str, int]
     commonest: str
 
-    def rendered(self, kept: Sequence[FoldedLine], newest_first: Sequence[str]) -> ToolAnswer:
+    def rendered(self, newest: Sequence[FoldedLine], newest_first: Sequence[str]) -> ToolAnswer:
         found = self.found
+        kept = _whole_times(newest, found.shown)
+        newest_first = newest_first[: len(kept)]
         shown = sum(one.count for one in kept if not one.line.is_context)
         left = len(found.shown) - len(kept)
         note = "; ".join([*self._counted(shown), *found.notes, *([self._rest(kept, shown)] if left else [])])
@@ -121,9 +124,27 @@ class _Summary:
         )
 
     def _rest(self, kept: Sequence[FoldedLine], shown: int) -> str:
-        oldest = next((one.line.time for one in reversed(kept) if one.line.time), "")
-        before = f"until_time={oldest}, " if oldest else ""
-        return f"{self._wanted - shown} older ones left out: repeat with {before}a narrower grep, or a larger max_tokens"
+        """How to get what is before the oldest line that is shown: `until_time` is a bound that counts as within it."""
+        left_out = f"{self._wanted - shown} older ones left out: repeat with"
+        other = "a narrower grep, or a larger max_tokens"
+        oldest = next((one.first_time for one in reversed(kept) if one.first_time), "")
+        if not oldest:
+            return f"{left_out} {other}"
+        tied = sum(one.count for one in self.found.shown[: -len(kept)] if one.line.time == oldest)
+        same = f"; {tied} of them have the time of the oldest one shown: only a larger max_tokens shows those" if tied else ""
+        return f"{left_out} until_time={time_before(oldest)}, {other}{same}"
+
+
+def _whole_times(newest: Sequence[FoldedLine], shown: Sequence[FoldedLine]) -> Sequence[FoldedLine]:
+    """Without the oldest ones when others of the same microsecond are left out: a call with `until_time` could not tell them
+    apart. All of them where no others would be left."""
+    if not newest or len(newest) == len(shown):
+        return newest
+    cut = shown[len(shown) - len(newest) - 1].line.time
+    whole = len(newest)
+    while cut and whole and newest[whole - 1].first_time == cut:
+        whole -= 1
+    return newest[:whole] if whole else newest
 
 
 def _levels(lines: Sequence[LogLine]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from mcp_tools.log_lines import LogLine
 SHORTEST_RUN = 3
 """Two lines are shorter than one line and a count."""
 _VARYING = re.compile(
-    r"\b(?=[0-9a-f-]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,}){0,4}\b"  # ids, hashes
+    r"\b(?=[a-f-]{0,40}+\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,}){0,4}\b"  # ids, hashes
     r"|\b0x[0-9a-f]+\b"
     r"|\d+(?:[.,:/-]\d+)*"  # times, dates, numbers, addresses
 )
@@ -25,6 +25,13 @@ class FoldedLine:
     line: LogLine
     count: int = 1
     sources: int = 1
+    first: LogLine | None = None
+    """The oldest of them, None when it is `line`."""
+
+    @property
+    def first_time(self) -> str:
+        """Of the oldest of them; "" when no line of theirs has a time."""
+        return (self.first.time if self.first is not None else "") or self.line.time
 
 
 def pattern_of(text: str) -> str:
@@ -66,4 +73,4 @@ def commonest(lines: Sequence[FoldedLine], most: int) -> list[tuple[int, str]]:
 def _of_run(run: list[LogLine]) -> list[FoldedLine]:
     if len(run) < SHORTEST_RUN:
         return unfolded(run)
-    return [FoldedLine(run[-1], len(run), len({line.source for line in run}))]
+    return [FoldedLine(run[-1], len(run), len({line.source for line in run}), run[0])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from configuration.errors import InvalidArguments
 
@@ -36,6 +36,11 @@ def given_time(text: str, argument: str) -> str:
         return _written(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise InvalidArguments(f"{argument} {text[:40]!a} is not a time; write it as 2026-01-31T17:05:00Z") from None
+
+
+def time_before(text: str) -> str:
+    """The last microsecond before a time that `line_time` gave."""
+    return _written(datetime.fromisoformat(text) - timedelta(microseconds=1))
 
 
 def _written(time: datetime) -> str:

@@ -36,6 +36,8 @@ TAIL_LINES = 200
 MOST_LINES = 100_000
 READ_BYTES = 32 * 1024 * 1024
 """Of all logs of one call together."""
+_OUT_OF_REACH = "no argument reaches what is before them: `kubectl logs --limit-bytes` reads a log from its beginning"
+"""The API server counts `tailLines` from the end only."""
 _AT_ONCE = 4
 _PODS = KINDS["pods"]
 _LEVELS = {"error": ERROR, "warning": WARNING}
@@ -170,19 +172,21 @@ async def _read_all(
                 raise
             return _Log([], plain_text(tools.redactor.redact_text(f"{source.pod}/{source.container}: {error}"))[:300], True)
         lines = await asyncio.to_thread(read_lines, body, tools.redactor, source=index)
-        return _Log(lines, *_shortened(len(lines), used, tail))
+        return _Log(lines, *_shortened(len(lines), used, tail, alone=len(sources) == 1))
 
     return await at_most(range(len(sources)), read, count=_AT_ONCE)
 
 
-def _shortened(read: int, used: int, tail: int) -> tuple[str, bool]:
+def _shortened(read: int, used: int, tail: int, *, alone: bool) -> tuple[str, bool]:
     """What to say about lines that were not read, and whether they were asked for."""
     if used < tail:
-        return f"only the last {used} lines were read, they are long", True
+        advice = _OUT_OF_REACH if alone else "ask for one pod and container to get more"
+        return f"only the last {used} lines of a log were read, they are long; {advice}", True
     if read < used:
         return "", False
-    advice = "raise tail_lines or narrow with since_seconds" if used < MOST_LINES else "narrow with until_time"
-    return f"older lines exist or may exist: {advice}", False
+    if used < MOST_LINES:
+        return "older lines exist or may exist: raise tail_lines, or name since_seconds", False
+    return f"lines before the last {MOST_LINES} are not read, if there are any; {_OUT_OF_REACH}", True
 
 
 async def _pick(logs: list[list[LogLine]], wanted: _Wanted) -> tuple[int | None, list[list[LogLine]]]:
