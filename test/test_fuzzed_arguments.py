@@ -169,6 +169,13 @@ def real(control_plane: ControlPlane) -> Iterator[Fuzzed]:
     control_plane.delete_namespace(NAMESPACE)
 
 
+ABOUT = {
+    "k8s_get_pod_logs": ("pods",), "k8s_exec": ("pods",), "k8s_node": ("nodes",), "k8s_inspect_secret": ("secrets",),
+    "k8s_scale": ("deployments.apps", "statefulsets.apps"), "k8s_rollout": ("deployments.apps", "statefulsets.apps"),
+    "k8s_rollout_status": ("deployments.apps", "daemonsets.apps"),
+    "k8s_patch_resource": ("deployments.apps", "pods", "configmaps"),
+}  # fmt: skip
+"""What these tools are about; the others are about any kind."""
 SHORT_WAITS = {"wait_seconds": 0.05, "linger_seconds": 0.05}
 """Waiting is what these ask for; a call that waits for a minute as told has not hung."""
 
@@ -190,19 +197,28 @@ def objects_of(cluster: SimulatedCluster) -> list[dict[str, str]]:
 
 
 def given_to(tool: ToolDeclaration, context: str, objects: list[dict[str, str]]) -> Values:
-    """Arguments that fit the schema; of half of them kind, name and namespace are those of an object that there is."""
+    """Arguments that fit the schema. Every second time they are about an object that there is, and all but few are left out:
+    with all of them drawn, one that is refused hides what the others do."""
     known = hints(context)
     properties = {name: fitting(one, known, name) for name, one in tool.arguments.items()}
     properties |= {name: known[name] for name in SHORT_WAITS if name in tool.arguments}
-    required = {name: properties.pop(name) for name in tool.required}
-    drawn = st.fixed_dictionaries(required, optional=properties)
-    there = st.sampled_from([{}, *objects]) if "name" in tool.arguments else st.just({})
+    required = {name: known.get(name, properties[name]) for name in tool.required}
+    anything_goes = st.fixed_dictionaries(
+        {name: properties[name] for name in tool.required},
+        optional={name: one for name, one in properties.items() if name not in required},
+    )
+    kinds = ABOUT.get(tool.name)
+    suited = [one for one in objects if kinds is None or one["kind"] in kinds] if "name" in tool.arguments else []
 
-    def completed(both: tuple[dict[str, Any], dict[str, str]]) -> dict[str, Any]:
-        arguments = both[0] | {name: value for name, value in both[1].items() if name in tool.arguments}
-        return arguments if tool.read_only else arguments | {"dry_run": True}
+    @st.composite
+    def few(draw: st.DrawFn) -> dict[str, Any]:
+        arguments = {name: draw(one) for name, one in required.items()} | draw(st.sampled_from(suited or [{}]))
+        for name in draw(st.lists(st.sampled_from(sorted(properties) or [""]), max_size=2)):
+            arguments |= {name: draw(properties[name])} if name else {}
+        return {name: value for name, value in arguments.items() if name in properties}
 
-    return st.one_of(st.tuples(drawn, st.just({})), st.tuples(drawn, there)).map(completed)
+    made = st.one_of(anything_goes, few())
+    return made if tool.read_only else made.map(lambda arguments: arguments | {"dry_run": True})
 
 
 def must_be_foreseen(tool: ToolDeclaration, arguments: dict[str, Any], result: CallToolResult) -> None:
