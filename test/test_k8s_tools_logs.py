@@ -183,6 +183,26 @@ def test_of_many_pods_only_some_are_read_and_the_answer_says_which(
     words = text_of(result)
     assert "10 of 12 pods read" in words
     assert words.count("cannot read the logs") == 10
+    assert "repeat with offset=10" in words
+    rest = tools(TOOL, label_selector="app=many", namespace=place, offset=10)
+    assert "pods 11 to 12 of 12 read" in rest["note"]
+    read = result.structured_content["containers"] + rest["containers"]
+    assert sorted(read) == [f"many-{number:02d}/app" for number in range(12)]
+    assert "past the last of 12 pods" in tools.error(TOOL, label_selector="app=many", namespace=place, offset=12)["message"]
+    assert "leave it out" in tools.error(TOOL, name="many-01", namespace=place, offset=1)["message"]
+
+
+def test_pods_of_many_containers_are_read_whole_or_named_for_the_next_call(
+    tools: ToolClient, place: str, control_plane: ControlPlane
+) -> None:
+    containers = [{"name": f"c{number}", "image": "example/app"} for number in range(8)]
+    for number in range(3):
+        pod = f"wide-{number}"
+        control_plane.pods.create(place, pod, None, spec={"containers": containers}, labels={"app": "wide"}, wait=False)
+    first = tools(TOOL, label_selector="app=wide", namespace=place)
+    assert {one.split("/")[0] for one in first["containers"]} == {"wide-0", "wide-1"}
+    assert "not read: wide-2: repeat with offset=2" in first["note"]
+    assert len(tools(TOOL, label_selector="app=wide", namespace=place, offset=2)["containers"]) == 8
 
 
 def test_the_errors_of_a_log_of_50000_lines_are_one_cheap_call(

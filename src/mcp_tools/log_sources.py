@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from configuration.errors import InvalidArguments, NotFound, NotPermitted
@@ -15,6 +15,9 @@ from mcp_tools.list_pages import decode_item, decode_page
 EVERY_CONTAINER = "*"
 MOST_PODS = 10
 MOST_SOURCES = 20
+_NAMED = 3
+"""Of the pods that are not read."""
+_MOST_PAGES = 20
 _PODS = KINDS["pods"]
 _PAGE = 500
 _LAST_LINE_BYTES = 256 * 1024
@@ -27,6 +30,15 @@ class LogSource:
 
     pod: str
     container: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Pod:
+    """In the order in which pods are read; `containers` are the names by their field in the spec."""
+
+    ready: bool
+    name: str
+    containers: dict[str, list[str]] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +61,72 @@ async def sources_of_pod(api: ClusterApi, namespace: str, pod: str, wanted: str)
     return _bounded(_named(namespace, pod, _containers(decode_item(answer.body)), wanted), 1, "")
 
 
-async def sources_of_selector(api: ClusterApi, namespace: str, selector: str, wanted: str) -> ChosenSources:
-    """Of at most MOST_PODS pods, those that are not ready first. Raises NotFound when none fits, InvalidSelector."""
+async def sources_of_selector(api: ClusterApi, namespace: str, selector: str, wanted: str, offset: int = 0) -> ChosenSources:
+    """Of at most MOST_PODS pods after the first `offset`, those that are not ready first, then by name.
+
+    Raises NotFound when none fits, InvalidSelector, InvalidArguments when no pod has the container or none is so far on.
+    """
     parse(selector)
-    doing = f"list pods in namespace {namespace} with {selector[:200]}"
-    query: list[tuple[str, str | int]] = [("labelSelector", selector), ("limit", _PAGE)]
-    page = decode_page((await api.get(_PODS.api_path(namespace), doing=doing, query=query)).body, doing)
-    pods = sorted((decode_item(raw) for raw in page.items or []), key=lambda pod: (_is_ready(pod), str(pod["metadata"]["name"])))
+    pods, complete = await _pods(api, namespace, selector)
     if not pods:
         raise NotFound(f"no pod in namespace {namespace} fits label_selector {selector[:200]!r}; k8s_list_pods shows their names")
-    sources = [source for pod in pods[:MOST_PODS] for source in _of_many(pod, wanted)]
-    if not sources:
+    having = [found for pod in sorted(pods) if (found := _of_many(pod, wanted))]
+    if not having:
         raise InvalidArguments(f"none of the {len(pods)} pods has a container {wanted!r}")
-    more = f"{len(pods)}{'+' if page.metadata.continue_token else ''}"
-    names = ", ".join(str(pod["metadata"]["name"]) for pod in pods[MOST_PODS : MOST_PODS + 3])
-    left_out = f"{MOST_PODS} of {more} pods read, those that are not ready first; not read: {names} …" if names else ""
-    return _bounded(sources, len(pods), left_out)
+    if offset >= len(having):
+        raise InvalidArguments(f"offset={offset} is past the last of {len(having)} pods; leave offset out for the first ones")
+    count = _fitting_pods(having[offset:])
+    sources = [source for of_pod in having[offset : offset + count] for source in of_pod]
+    left_out = _not_read(having, offset, count, complete=complete)
+    return _bounded(sources, len(having), left_out)
+
+
+async def _pods(api: ClusterApi, namespace: str, selector: str) -> tuple[list[_Pod], bool]:
+    """-> the pods that fit, and whether these are all: of a very large number not."""
+    doing = f"list pods in namespace {namespace} with {selector[:200]}"
+    query: list[tuple[str, str | int]] = [("labelSelector", selector), ("limit", _PAGE)]
+    found: list[_Pod] = []
+    token = ""
+    for _ in range(_MOST_PAGES):
+        asked = [*query, ("continue", token)] if token else query
+        page = decode_page((await api.get(_PODS.api_path(namespace), doing=doing, query=asked)).body, doing)
+        found += [_pod_of(decode_item(raw)) for raw in page.items or []]
+        token = page.metadata.continue_token
+        if not token:
+            return found, True
+    return found, False
+
+
+def _pod_of(pod: dict[str, Any]) -> _Pod:
+    return _Pod(_is_ready(pod), str(pod["metadata"]["name"]), _containers(pod))
+
+
+def _fitting_pods(pods: Sequence[Sequence[LogSource]]) -> int:
+    """How many of them are read: whole ones, and one in any case."""
+    total = 0
+    for count, sources in enumerate(pods[:MOST_PODS]):
+        total += len(sources)
+        if total > MOST_SOURCES and count:
+            return count
+    return min(len(pods), MOST_PODS)
+
+
+def _not_read(pods: Sequence[Sequence[LogSource]], offset: int, count: int, *, complete: bool) -> str:
+    """What to say about pods that are not read, and how to get at them; "" when all are."""
+    after = offset + count
+    if after >= len(pods) and not offset and complete:
+        return ""
+    total = f"{len(pods)}{'' if complete else '+'}"
+    said = (
+        f"pods {offset + 1} to {after} of {total} read, those that are not ready first"
+        if offset
+        else (f"{count} of {total} pods read, those that are not ready first")
+    )
+    rest = [sources[0].pod for sources in pods[after:]]
+    if rest:
+        names = ", ".join(rest[:_NAMED]) + (" …" if len(rest) > _NAMED else "")
+        said += f"; not read: {names}: repeat with offset={after}"
+    return said if complete else f"{said}; there are more pods than that: narrow label_selector"
 
 
 async def read_source(
@@ -108,12 +170,13 @@ def _named(namespace: str, pod: str, groups: dict[str, list[str]], wanted: str) 
     raise InvalidArguments(f"Pod {namespace}/{pod} {complaint}; it has: {', '.join(groups['containers'] + others)}")
 
 
-def _of_many(pod: dict[str, Any], wanted: str) -> list[LogSource]:
+def _of_many(pod: _Pod, wanted: str) -> list[LogSource]:
     """Of several pods the main containers unless one is named; a pod without that one has nothing to say."""
-    groups = _containers(pod)
-    known = [name for names in groups.values() for name in names]
-    chosen = known if wanted == EVERY_CONTAINER else [wanted] if wanted in known else [] if wanted else groups["containers"]
-    return [LogSource(str(pod["metadata"]["name"]), name) for name in chosen]
+    known = [name for names in pod.containers.values() for name in names]
+    chosen = (
+        known if wanted == EVERY_CONTAINER else [wanted] if wanted in known else [] if wanted else pod.containers["containers"]
+    )
+    return [LogSource(pod.name, name) for name in chosen]
 
 
 def _bounded(sources: list[LogSource], pods: int, left_out: str) -> ChosenSources:

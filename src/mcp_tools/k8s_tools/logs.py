@@ -68,6 +68,7 @@ class _Wanted:
         "name": text("Pod.", default=""),
         "namespace": text("Empty: the context's own.", max_length=63, default=""),
         "label_selector": text("Several pods instead of one.", max_length=4096, default=""),
+        "offset": integer("Pods already read.", minimum=0, maximum=100_000, default=0),
         "container": text("* for all.", max_length=63, default=""),
         "previous": boolean("The run before the last restart.", default=False),
         "tail_lines": integer(f"Lines read at most; default {TAIL_LINES}, when filtered all.", minimum=1, maximum=MOST_LINES),
@@ -107,21 +108,23 @@ class _Wanted:
     ),
 )
 async def get_pod_logs(
-    tools: ToolContext, *, name: str = "", context: str = "", namespace: str = "", label_selector: str = "", container: str = "",
-    previous: bool = False, tail_lines: int | None = None, since_seconds: int | None = None, since_time: str = "",
-    until_time: str = "", level: str = "", grep: str = "", before: int = 0, after: int = 0, timestamps: bool = False,
-    fold: bool = True, max_tokens: int = 4000,
+    tools: ToolContext, *, name: str = "", context: str = "", namespace: str = "", label_selector: str = "", offset: int = 0,
+    container: str = "", previous: bool = False, tail_lines: int | None = None, since_seconds: int | None = None,
+    since_time: str = "", until_time: str = "", level: str = "", grep: str = "", before: int = 0, after: int = 0,
+    timestamps: bool = False, fold: bool = True, max_tokens: int = 4000,
 ) -> ToolAnswer:  # fmt: skip
     """Log lines, newest last, redacted (best effort), searched by level and grep, counted by level."""
     if bool(name) == bool(label_selector.strip()):
         raise InvalidArguments("give either name (one pod) or label_selector (several)")
+    if offset and name:
+        raise InvalidArguments("offset counts the pods of a label_selector; with name leave it out")
     since, until = given_time(since_time, "since_time"), given_time(until_time, "until_time")
     wanted = _Wanted(until, level, grep, before, after)
     if since and since_seconds:
         raise InvalidArguments("give either since_seconds or since_time")
     api = tools.clusters.api(context)
     scope = str(scope_of(tools, api, _PODS, namespace))
-    chosen = await _choose(api, scope, name, label_selector.strip(), container)
+    chosen = await _choose(api, scope, name, label_selector.strip(), container, offset)
     tail = tail_lines or (MOST_LINES if wanted.is_filter or wanted.until or since or since_seconds else TAIL_LINES)
     query: list[tuple[str, str | int]] = [("previous", "true")] if previous else []
     query += [("sinceSeconds", since_seconds)] if since_seconds else [("sinceTime", since)] if since else []
@@ -139,10 +142,10 @@ async def get_pod_logs(
     return answer_of(found, max_tokens)
 
 
-async def _choose(api: ClusterApi, scope: str, name: str, selector: str, container: str) -> ChosenSources:
+async def _choose(api: ClusterApi, scope: str, name: str, selector: str, container: str, offset: int) -> ChosenSources:
     wanted = container if container in ("", EVERY_CONTAINER) else container_name(container)
     if selector:
-        return await sources_of_selector(api, scope, selector, wanted)
+        return await sources_of_selector(api, scope, selector, wanted, offset)
     return await sources_of_pod(api, scope, object_name(name), wanted)
 
 
