@@ -81,7 +81,11 @@ def test_cordon_and_uncordon(tools: ToolClient, control_plane: ControlPlane, nod
     assert not unschedulable(control_plane, node)
     assert tools(NODE, name=node, action="cordon")["note"] == f"cordoned Node {node}"
     assert unschedulable(control_plane, node)
+    again = tools(NODE, name=node, action="cordon")
+    assert (again["changes"], again["note"]) == ([], f"Node {node} is cordoned already; nothing changed")
     tools(NODE, name=node, action="uncordon")
+    tried = tools(NODE, name=node, action="uncordon", dry_run=True)
+    assert tried["note"] == f"Node {node} is uncordoned already; nothing would change"
     assert not unschedulable(control_plane, node)
     error = tools.error(NODE, name=node, action="cordon", resource_version="1")
     assert (error["type"], error["status"]) == ("Conflict", 409)
@@ -109,6 +113,15 @@ def test_a_drain_respects_disruption_budgets_and_names_them_and_a_repeated_one_g
     budget(control_plane, fresh_namespace, 2)
     tried = tools(NODE, name=node, action="drain", dry_run=True)
     assert "keep-web" in " ".join(tried["warnings"])
+    path = f"/apis/policy/v1/namespaces/{fresh_namespace}/poddisruptionbudgets/keep-web"
+    control_plane.api.patch(path, {"spec": {"minAvailable": 1}})
+    wait_until(lambda: control_plane.api.get(path)["status"]["disruptionsAllowed"] == 1, "the budget to allow one")
+    tried = tools(NODE, name=node, action="drain", dry_run=True)
+    assert f"evict 2 of 2 pods: {fresh_namespace}/web-" in tried["note"]
+    assert f"at most 1 of 2 at once (PodDisruptionBudget {fresh_namespace}/keep-web)" in tried["note"]
+    assert {one["action"] for one in tried["objects"][1:]} == {"would evict"}
+    control_plane.api.patch(path, {"spec": {"minAvailable": 2}})
+    wait_until(lambda: control_plane.api.get(path)["status"]["disruptionsAllowed"] == 0, "the budget to allow none")
     answer = tools(NODE, name=node, action="drain", wait_seconds=1)
     assert unschedulable(control_plane, node)
     assert set(running(control_plane, fresh_namespace)) == before

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configuration.errors import ClusterError, InvalidArguments, K8sMcpError, NotFound
+from kinds import label_selector
 from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
 from mcp_tools.api_targets import ApiTarget
@@ -26,11 +27,11 @@ from mcp_tools.k8s_tools.change_answers import (
     change_answer,
 )
 from mcp_tools.list_pages import decode_object, decode_page
-from mcp_tools.object_names import object_name
+from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_writes import STRATEGIC, Target, check_preconditions, with_preconditions
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, integer, number, text, tool
 
-_NODES, _PODS = KINDS["nodes"], KINDS["pods"]
+_NODES, _PODS, _BUDGETS = KINDS["nodes"], KINDS["pods"], KINDS["poddisruptionbudgets"]
 MOST_WAIT_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
 _SHOWN = 20
@@ -74,14 +75,16 @@ async def node(
     after, warnings = await target.patched(tools, patch, STRATEGIC, doing=f"{action} {target.title}", dry_run=dry_run)
     marked = Changed(kind=_NODES, before=before, after=after, action="uncordoned" if not wanted else "cordoned")
     if action != "drain":
-        verb = f"would {action}" if dry_run else f"{action}ed"
-        return change_answer(
-            tools, action, [marked], dry_run=dry_run, note=f"{verb} {target.title}", max_tokens=max_tokens, warnings=warnings
-        )
+        said = f"would {action} {target.title}" if dry_run else f"{action}ed {target.title}"
+        if bool(before["spec"].get("unschedulable")) == wanted:
+            said = f"{target.title} is {action}ed already; nothing {'would change' if dry_run else 'changed'}"
+        return change_answer(tools, action, [marked], dry_run=dry_run, note=said, max_tokens=max_tokens, warnings=warnings)
     drain = _Drain(tools, target.api, plan, grace_period_seconds)
+    if dry_run:
+        await drain.read_budgets()
     await drain.run(0 if dry_run else wait_seconds, dry_run=dry_run)
     return change_answer(
-        tools, "drain", [marked, *drain.changed()], dry_run=dry_run, max_tokens=max_tokens,
+        tools, "drain", [marked, *drain.changed(dry_run=dry_run)], dry_run=dry_run, max_tokens=max_tokens,
         note=drain.note(target.title, dry_run=dry_run), warnings=[*warnings, *_unseen(tools, target.api), *drain.warnings()],
     )  # fmt: skip
 
@@ -131,6 +134,20 @@ class _Drain:
     states: dict[str, str] = field(default_factory=dict)
     """evicted (asked for and granted), gone, blocked, failed."""
     reasons: dict[str, str] = field(default_factory=dict)
+    together: list[str] = field(default_factory=list)
+    """What budgets allow less of at once than a dry run of each single eviction says."""
+
+    async def read_budgets(self) -> None:
+        """Each eviction of a dry run is tried by itself; how many may go together only the budgets say."""
+        for namespace in sorted({str(pod["metadata"]["namespace"]) for pod in self.plan.evict}):
+            doing = f"list the PodDisruptionBudgets of namespace {namespace}"
+            try:
+                page = decode_page((await self.api.get(_BUDGETS.api_path(namespace_name(namespace)), doing=doing)).body, doing)
+                budgets = [decode_object(item) for item in page.items or []]
+            except K8sMcpError as error:
+                self.together.append(f"how many may go at once in {namespace} is unknown ({type(error).__name__})")
+                continue
+            self.together += [told for budget in budgets if (told := _at_once(budget, namespace, self.plan.evict))]
 
     async def run(self, wait_seconds: float, *, dry_run: bool) -> None:
         """Ask for each eviction; ask again where a budget forbids it; see pods go; until the time is over."""
@@ -189,14 +206,15 @@ class _Drain:
             else:
                 self.states[key] = "evicted" if found["metadata"]["uid"] == metadata["uid"] else "gone"
 
-    def changed(self) -> list[Changed]:
+    def changed(self, *, dry_run: bool) -> list[Changed]:
         """Each pod that an eviction was asked for."""
         found = []
         for pod in self.plan.evict:
             state = self.states.get(_key(pod), "blocked")
             manifest = self.tools.redactor.redact_object({"apiVersion": "v1", "kind": "Pod", "metadata": pod["metadata"]})
             kept = manifest if state in ("blocked", "failed") else None
-            found.append(Changed(kind=_PODS, before=manifest, after=kept, action="evicted" if state == "gone" else _WORDS[state]))
+            word = "would evict" if dry_run and kept is None else "evicted" if state == "gone" else _WORDS[state]
+            found.append(Changed(kind=_PODS, before=manifest, after=kept, action=word))
         return found
 
     def note(self, title: str, *, dry_run: bool) -> str:
@@ -204,10 +222,11 @@ class _Drain:
         counts = {state: sum(one == state for one in self.states.values()) for state in _WORDS}
         total = len(self.plan.evict)
         if dry_run:
-            text_ = f"would cordon {title} and evict {counts['evicted'] + counts['gone']} of {total} pods now"
+            going = [_key(pod) for pod in self.plan.evict if self.states.get(_key(pod)) in ("evicted", "gone")]
+            text_ = f"would cordon {title} and evict {len(going)} of {total} pods" + (f": {_some(going)}" if going else "")
         else:
             text_ = f"cordoned {title}; {counts['gone']} of {total} pods are gone"
-        told = [text_]
+        told = [text_, *self.together]
         if counts["evicted"] and not dry_run:
             told.append(f"{counts['evicted']} evicted ones are still ending")
         if counts["blocked"]:
@@ -227,6 +246,20 @@ class _Drain:
 
 
 _WORDS = {"evicted": "evicted, ending", "gone": "evicted", "blocked": "blocked", "failed": "failed"}
+
+
+def _at_once(budget: Manifest, namespace: str, pods: Sequence[Manifest]) -> str:
+    """`at most 1 of 3 pods at once (PodDisruptionBudget shop/web)`; "" when it allows all of them."""
+    requirements = label_selector.parse(label_selector.selector_text((budget.get("spec") or {}).get("selector") or {}) or "")
+    held = [
+        pod for pod in pods
+        if pod["metadata"]["namespace"] == namespace
+        and label_selector.matches(requirements, pod["metadata"].get("labels") or {})
+    ]  # fmt: skip
+    allowed = int((budget.get("status") or {}).get("disruptionsAllowed") or 0)
+    if len(held) <= allowed:
+        return ""
+    return f"at most {allowed} of {len(held)} at once (PodDisruptionBudget {namespace}/{budget['metadata']['name']})"
 
 
 def _key(pod: Manifest) -> str:

@@ -149,6 +149,8 @@ async def rollout(
     before = tools.redactor.redact_object(owner)
     done = {"restart": "restarted", "pause": "paused", "resume": "resumed", "undo": "rolled back"}[action]
     said = f"would {action} {target.title}" if dry_run else f"{done} {target.title}"
+    if action in ("pause", "resume") and bool((owner.get("spec") or {}).get("paused")) == (action == "pause"):
+        said = f"{target.title} is {done} already; nothing {'would change' if dry_run else 'changed'}"
     return change_answer(
         tools, action, [Changed(kind=found, before=before, after=after)], dry_run=dry_run, max_tokens=max_tokens,
         note=f"{said}{note}; k8s_rollout_status tells how far it is", warnings=warnings,
