@@ -9,8 +9,10 @@ import pytest
 from controlplane.api_client import Object
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
+from mcp_tools.answer_budget import answer_tokens
 from mcp_tools.rollouts import progress
-from server_fixtures import ToolClient
+from mcp_tools.tool_declaration import ToolAnswer
+from server_fixtures import ToolClient, text_of
 
 SCALE, ROLLOUT, STATUS = "k8s_scale", "k8s_rollout", "k8s_rollout_status"
 PASSWORD = {"name": "DB_PASSWORD", "value": "cnry-rollout-secret"}
@@ -59,6 +61,15 @@ def test_scaling_says_from_what_to_what_and_a_dry_run_changes_nothing(
     assert control_plane.api.get(path)["spec"]["replicas"] == 3
     assert [uri.rsplit("/", 1)[1] for uri in real_writes(control_plane, mark)] == ["scale"]
     assert "has 3 replicas already" in tools(SCALE, arguments)["note"]
+
+
+def test_a_change_of_one_field_costs_few_tokens(tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str) -> None:
+    workload(control_plane, fresh_namespace, replicas=1)
+    result = tools.result(SCALE, kind="deployments", name="web", namespace=fresh_namespace, replicas=3)
+    answer = result.structured_content
+    assert (answer["before"], answer["after"], answer["object"]["replicas"]) == (None, None, 1)
+    assert [(one["path"], one["old"], one["new"]) for one in answer["changes"]] == [("spec.replicas", 1, 3)]
+    assert answer_tokens(ToolAnswer(text_of(result), answer)) < 400
 
 
 @pytest.mark.parametrize(
@@ -155,6 +166,8 @@ def test_restart_marks_the_template_as_kubectl_does_and_paused_ones_are_refused(
     paused = tools(ROLLOUT, of_web, action="pause")
     assert paused["changes"] == [{"path": "spec.paused", "old": None, "new": True}]
     assert control_plane.api.get(path)["spec"]["paused"] is True
+    again = tools(ROLLOUT, of_web, action="pause")
+    assert (again["changes"], again["note"].split(";")[0]) == ([], f"Deployment {fresh_namespace}/web is paused already")
     assert "resume comes first" in tools.error(ROLLOUT, of_web, action="restart")["message"]
     tools(ROLLOUT, of_web, action="resume")
     assert not control_plane.api.get(path)["spec"].get("paused")

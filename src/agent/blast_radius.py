@@ -64,10 +64,12 @@ def _several(preview: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _replicas(preview: Mapping[str, Any]) -> str:
-    replicas = ((preview.get("before") or preview.get("after") or {}).get("spec") or {}).get("replicas")
+    known = (preview.get("object") or {}).get("replicas")
+    manifest = preview.get("before") or preview.get("after") or {}
+    replicas = (manifest.get("spec") or {}).get("replicas") if known is None else known
     if replicas is None:
         return ""
-    if preview.get("before") is None:
+    if known is None and preview.get("before") is None:
         return f"{replicas} replicas of {_images(preview)} will be started"
     return f"{replicas} replicas are asked for now"
 

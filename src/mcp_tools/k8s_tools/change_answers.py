@@ -36,10 +36,19 @@ CHANGE_OUTPUT = obj(
     {
         "action": {"type": "string"},
         "dry_run": {"type": "boolean"},
-        "object": {"type": "object", "description": "kind, namespace, name, uid, resource_version, generation, existed"},
+        "object": {
+            "type": "object",
+            "description": "kind, namespace, name, uid, resource_version, generation, existed, replicas (before)",
+        },
         "objects": {"type": "array", "items": {"type": "object"}, "description": "All of them, when it is about several"},
-        "before": {"type": ["object", "null"], "description": "Redacted manifest; null when it did not exist, or as note says"},
-        "after": {"type": ["object", "null"], "description": "Redacted manifest; null when it is gone, or as note says"},
+        "before": {
+            "type": ["object", "null"],
+            "description": "Redacted manifest of what is deleted; null in other changes, or as note says",
+        },
+        "after": {
+            "type": ["object", "null"],
+            "description": "Redacted manifest of what is created; null in other changes, or as note says",
+        },
         "changes": {"type": "array", "items": _CHANGE},
         "owned": {
             "type": ["array", "null"],
@@ -77,7 +86,7 @@ class Changed:
         return title_of(self.kind, self.metadata.get("namespace"), str(self.metadata.get("name")))
 
     def reference(self, *, dry_run: bool = False) -> dict[str, Any]:
-        """As `object` in the answer: as it is now, which before a change is as it was."""
+        """As `object` in the answer: as it is now, which before a change is as it was. `replicas` are those before."""
         before: Mapping[str, Any] = (self.before or {}).get("metadata") or {}
         metadata = before if dry_run and before else self.metadata
         told = {
@@ -89,6 +98,8 @@ class Changed:
             "generation": metadata.get("generation"),
             "existed": self.before is not None,
         }
+        replicas = ((self.before or {}).get("spec") or {}).get("replicas")
+        told |= {"replicas": replicas} if isinstance(replicas, int) else {}
         return told | ({"action": self.action} if self.action else {})
 
 
@@ -129,6 +140,12 @@ class _Facts:
     warnings: tuple[str, ...]
     owned: list[dict[str, str]] | None
 
+    @property
+    def whole(self) -> bool:
+        """Whether the manifests are shown: those of an object that comes or goes. Of another, `changes` say all that matters."""
+        (first, *others) = self.changed
+        return not others and (self.action == "delete" or first.before is None or first.after is None)
+
     def parts(self, *, short: bool = False) -> list[_Part]:
         """All that can be left out, the most important first."""
         several = len(self.changed) > 1
@@ -145,7 +162,7 @@ class _Facts:
 
 def _render(facts: _Facts, parts: Sequence[_Part], *, manifests: bool, left_out: str) -> ToolAnswer:
     first = facts.changed[0]
-    one = len(facts.changed) == 1
+    one, shown = len(facts.changed) == 1, manifests and facts.whole
     by_part: dict[str, list[Any]] = {"warnings": [], "objects": [], "changes": [], "owned": []}
     for part, item in parts:
         by_part[part].append(item)
@@ -156,8 +173,8 @@ def _render(facts: _Facts, parts: Sequence[_Part], *, manifests: bool, left_out:
         "dry_run": facts.dry_run,
         "object": first.reference(dry_run=facts.dry_run),
         **({} if one else {"objects": by_part["objects"]}),
-        "before": first.before if manifests and one else None,
-        "after": first.after if manifests and one else None,
+        "before": first.before if shown else None,
+        "after": first.after if shown else None,
         "changes": by_part["changes"],
         "owned": by_part["owned"] if facts.owned is not None else None,
         "owned_total": len(facts.owned) if facts.owned is not None else None,
@@ -180,7 +197,7 @@ def _text(facts: _Facts, by_part: Mapping[str, list[Any]], note: str) -> str:
 
 
 def _left_out(facts: _Facts, parts: Sequence[_Part], kept: Sequence[_Part]) -> str:
-    said = ["before and after are left out"] if len(facts.changed) == 1 else []
+    said = ["before and after are left out"] if facts.whole else []
     for part in ("warnings", "objects", "changes", "owned"):
         total, shown = sum(name == part for name, _ in parts), sum(name == part for name, _ in kept)
         total = len(facts.warnings) if part == "warnings" else total
