@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
 import pytest
 
 from controlplane.control_plane import ControlPlane
 from mcp_tools.answer_budget import estimate, estimate_json
+from mcp_tools.api_errors import error_of
 from mcp_tools.log_answer import LogFindings, answer_of
 from mcp_tools.log_folding import folded, unfolded
 from mcp_tools.log_lines import LogLine
 from mcp_tools.log_sources import LogSource
+from mcp_tools.log_troubles import trouble_notes
 from server_fixtures import ToolClient, text_of
 
 TOOL = "k8s_get_pod_logs"
@@ -182,7 +185,8 @@ def test_of_many_pods_only_some_are_read_and_the_answer_says_which(
     result = tools.result(TOOL, label_selector="app=many", namespace=place)
     words = text_of(result)
     assert "10 of 12 pods read" in words
-    assert words.count("cannot read the logs") == 10
+    assert words.count("cannot read the logs") == 1
+    assert "(the same for 9 others: many-0" in words
     assert "repeat with offset=10" in words
     rest = tools(TOOL, label_selector="app=many", namespace=place, offset=10)
     assert "pods 11 to 12 of 12 read" in rest["note"]
@@ -190,6 +194,29 @@ def test_of_many_pods_only_some_are_read_and_the_answer_says_which(
     assert sorted(read) == [f"many-{number:02d}/app" for number in range(12)]
     assert "past the last of 12 pods" in tools.error(TOOL, label_selector="app=many", namespace=place, offset=12)["message"]
     assert "leave it out" in tools.error(TOOL, name="many-01", namespace=place, offset=1)["message"]
+
+
+def test_the_text_says_whose_logs_these_are_even_of_one_container(tools: ToolClient, place: str) -> None:
+    def head(**arguments: Any) -> str:
+        return text_of(tools.result(TOOL, namespace=place, **arguments)).split("\n")[0]
+
+    assert head(name="talker").startswith("[Pod log-place/talker, container app: ")
+    assert head(name="pair", container="*").startswith("[Pod log-place/pair, 3 containers: ")
+    assert head(label_selector="app=web").startswith("[3 pods in log-place, container app: ")
+
+
+def test_a_container_that_waits_is_no_fault_of_the_arguments_and_is_said_once() -> None:
+    def words(pod: str, reason: str) -> str:
+        said = f'container "app" in pod "{pod}" is waiting to start: {reason}'
+        body = {"kind": "Status", "reason": "BadRequest", "message": said}
+        return str(error_of(400, orjson.dumps(body), f"read the logs of Pod shop/{pod}"))
+
+    troubles = [(LogSource(pod, "app"), words(pod, "ErrImagePull")) for pod in ("web-1", "web-2", "web-3")]
+    notes = trouble_notes([*troubles, (LogSource("web-4", "app"), words("web-4", "PodInitializing"))])
+    assert len(notes) == 2
+    assert notes[0].endswith("k8s_describe the pod to see what it waits for (the same for 2 others: web-2/app, web-3/app)")
+    assert notes[1].startswith("web-4/app: cannot read the logs")
+    assert "correct the arguments" not in " ".join(notes)
 
 
 def test_pods_of_many_containers_are_read_whole_or_named_for_the_next_call(

@@ -20,6 +20,11 @@ _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
     429: (ClusterError, "wait a little, the API server is limiting requests"),
 }
 _ADVICE_BY_REASON = {"AlreadyExists": "choose another name, or look at the object that has it"}
+_ADVICE_BY_WORDS = {
+    "is waiting to start": "the container has written nothing yet; k8s_describe the pod to see what it waits for",
+    "previous terminated container": "it has not been restarted: leave previous out",
+}
+"""What a kubelet says of a log, with a status that says nothing."""
 _NO_DRY_RUN = "does not support dry run"
 _NO_DRY_RUN_ADVICE = (
     "what the change would do cannot be shown beforehand, and nothing was changed; whoever runs the webhook makes dry runs "
@@ -39,6 +44,7 @@ def error_of(status: int, body: bytes, doing: str) -> ClusterError:
     words = str(answer.get("message") or "").strip() or _plain_body(body)
     class_, advice = _ADVICE.get(status, (ClusterError, _SERVER_ADVICE))
     advice = _ADVICE_BY_REASON.get(reason, advice)
+    advice = next((better for said, better in _ADVICE_BY_WORDS.items() if status == 400 and said in words), advice)
     if status == 400 and _NO_DRY_RUN in words:
         class_, advice = DryRunRefused, _NO_DRY_RUN_ADVICE
     if budgets := _budgets(answer):

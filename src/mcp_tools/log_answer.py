@@ -96,7 +96,7 @@ class _Summary:
         shown = sum(one.count for one in kept if not one.line.is_context)
         left = len(found.shown) - len(kept)
         note = "; ".join([*self._counted(shown), *found.notes, *([self._rest(kept, shown)] if left else [])])
-        head = [f"[{note}]", *([self.commonest] if left and self.commonest else [])]
+        head = [f"[{_subject(found)}: {note}]", *([self.commonest] if left and self.commonest else [])]
         structured = found.head | {
             "shown": shown,
             "text_lines": len(newest_first),
@@ -133,6 +133,16 @@ class _Summary:
         tied = sum(one.count for one in self.found.shown[: -len(kept)] if one.line.time == oldest)
         same = f"; {tied} of them have the time of the oldest one shown: only a larger max_tokens shows those" if tied else ""
         return f"{left_out} until_time={time_before(oldest)}, {other}{same}"
+
+
+def _subject(found: LogFindings) -> str:
+    """`Pod shop/cart-1, container cart`: what no line says, because it is the same for all."""
+    pods, containers = {one.pod for one in found.sources}, {one.container for one in found.sources}
+    namespace = found.head.get("namespace", "")
+    what = f"Pod {namespace}/{found.sources[0].pod}" if len(pods) == 1 else f"{len(pods)} pods in {namespace}"
+    if len(containers) > 1:
+        return f"{what}, {len(found.sources)} containers"
+    return f"{what}, container {found.sources[0].container}" if found.sources[0].container else what
 
 
 def _whole_times(newest: Sequence[FoldedLine], shown: Sequence[FoldedLine]) -> Sequence[FoldedLine]:

@@ -27,6 +27,7 @@ from mcp_tools.log_sources import (
     sources_of_selector,
 )
 from mcp_tools.log_times import given_time
+from mcp_tools.log_troubles import trouble_notes
 from mcp_tools.object_names import container_name, object_name
 from mcp_tools.output_schemas import obj
 from mcp_tools.plain_text import plain_text
@@ -133,7 +134,8 @@ async def get_pod_logs(
     matched, picked = await _pick(lines, wanted)
     merged = list(heapq.merge(*picked, key=lambda line: line.time))
     head = _head(api.context, scope, chosen.sources, previous=previous)
-    notes = tuple(dict.fromkeys(note for note in (chosen.left_out, *(log.note for log in logs)) if note))
+    troubles = trouble_notes([(source, log.trouble) for source, log in zip(chosen.sources, logs, strict=True) if log.trouble])
+    notes = tuple(dict.fromkeys(note for note in (chosen.left_out, *(log.note for log in logs), *troubles) if note))
     everything = list(heapq.merge(*lines, key=lambda line: line.time)) if len(lines) > 1 else lines[0]
     found = LogFindings(
         head, chosen.sources, everything, matched, folded(merged) if fold else unfolded(merged), notes, timestamps,
@@ -156,6 +158,7 @@ class _Log:
     lines: list[LogLine]
     note: str = ""
     cut_short: bool = False
+    trouble: str = ""
 
 
 async def _read_all(
@@ -173,7 +176,7 @@ async def _read_all(
         except ClusterError as error:
             if len(sources) == 1:
                 raise
-            return _Log([], plain_text(tools.redactor.redact_text(f"{source.pod}/{source.container}: {error}"))[:300], True)
+            return _Log([], cut_short=True, trouble=plain_text(tools.redactor.redact_text(str(error))))
         lines = await asyncio.to_thread(read_lines, body, tools.redactor, source=index)
         return _Log(lines, *_shortened(len(lines), used, tail, alone=len(sources) == 1))
 
