@@ -493,6 +493,18 @@ def test_a_mark_is_found_inside_of_base64_wherever_it_begins(before: str, form: 
     assert contains_mark({"data": base64.b64encode(f"{before}the word redacted: alone".encode()).decode()}) == []
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["redacted:0123456789ab", "[redacted:0123456789ab]", "«redacted:0123456789ab»", "'redacted: 0123456789ab'",
+     "&lsaquo;redacted:0123456789ab&rsaquo;", "&#8249;redacted&#58;0123456789ab&#8250;", r"\xe2\x80\xb9redacted:0123456789ab",
+     "‹ redacted : 0123456789ab ›", "‹redac\u200bted\u2060:0123\ufeff456789ab›", "REDACTED:0123456789AB",
+     "redacted%3A0123456789ab", "{{redacted:0123456789ab}}"],
+)  # fmt: skip
+def test_a_mark_is_found_whatever_became_of_its_brackets(written: str) -> None:
+    assert contains_mark({"data": {"password": written}}) == ["data.password"]
+    assert contains_mark({"data": {"password": f"key: {written}, and more"}}) == ["data.password"]
+
+
 def test_looking_for_marks_takes_a_moment_however_long_the_text_is() -> None:
     assert contains_mark({"data": "QUJD" * 500_000}) == []
     assert contains_mark({"data": base64.b64encode(b"redacted: " * 50_000).decode()}) == []

@@ -17,9 +17,17 @@ MARK_START = "‹redacted:"
 MARK = re.compile(r"‹redacted:[0-9a-f]{12}›")
 FINGERPRINT_HEX = 12
 _REMEMBERED = 10_000
-# a mark that went through JSON, a URL or a careless encoding is still one
+# a mark that went through JSON, a URL, a careless encoding or a careless hand is still one, whatever became of its brackets
 # and so is the note that stands for a part of an object that did not fit into an answer (object_parts.NOTE_START)
-_ANY_FORM = re.compile(r"(?:‹|\\u2039|%E2%80%B9|â€¹|<)\s*(?:redacted:[0-9a-f]{4,}|left out:)", re.IGNORECASE)
+_ANY_FORM = re.compile(
+    r"redacted\s*(?::|%3a|&#58;|&#x3a;|&colon;|\\u003a|\\x3a)\s*[0-9a-f]{12}"
+    r"|(?:‹|\\u2039|\\xe2\\x80\\xb9|%E2%80%B9|â€¹|&lsaquo;|&#8249;|&#x2039;|<)\s*(?:redacted:[0-9a-f]{4,}|left out:)",
+    re.IGNORECASE,
+)
+_INVISIBLE = dict.fromkeys(
+    [0xAD, 0x034F, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
+)
+"""Characters without a width, which somebody may put into a mark without seeing it."""
 
 
 def _in_base64(word: bytes, offset: int) -> str:
@@ -86,6 +94,8 @@ def contains_mark(value: Any, path: str = "") -> list[str]:
 
 def _holds_mark(value: str) -> bool:
     """Also packed in base64, as somebody writes a Secret's data who takes the mark for the value."""
+    if not value.isascii():
+        value = value.translate(_INVISIBLE)
     if _ANY_FORM.search(value):
         return True
     return any(_ANY_FORM.search(_decoded(value, found)) for found in _IN_BASE64.finditer(value))
