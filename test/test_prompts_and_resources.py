@@ -6,16 +6,20 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
 
 from expiring_proxy import kubeconfig_of
+from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.answer_budget import estimate
+from mcp_tools.prompts import get_prompt
 from mcp_tools.resources import RESOURCES, TEMPLATES
 from mcp_tools.server import build_server
 from mcp_tools.server_policy import ServerPolicy, rules_of
+from mcp_tools.tool_profiles import of_profile
 from scripted_api import scripted_api
 from server_fixtures import ToolClient
 
@@ -145,6 +149,12 @@ def test_deny_rules_hold_for_resources(tool_client: MakeClient, tmp_path: Path) 
         listed = [query for _, path, query in api.requests if path == "/api/v1/pods" and query.get("limit") != "1"]
         assert listed
         assert all("metadata.namespace!=shop" in query.get("fieldSelector", "") for query in listed)
+
+
+def test_without_a_list_of_nodes_the_overview_asks_the_list_of_any_kind_for_them() -> None:
+    gate = SimpleNamespace(listed=lambda bulk=False: of_profile("core", ALL_TOOLS))
+    text = get_prompt(gate, "cluster_overview", {}).messages[0].content.text
+    assert "k8s_list_resources: kind=nodes" in text
 
 
 def test_the_overview_says_what_is_wrong_and_goes_on_past_what_it_may_not_read(tools: ToolClient) -> None:

@@ -90,6 +90,7 @@ def _overview(offered: set[str], context: str) -> str:
         offered,
         ("k8s_get_cluster_info", "which cluster, which version, how large"),
         ("k8s_list_nodes", "healthy=false: nodes in trouble"),
+        *([] if "k8s_list_nodes" in offered else [("k8s_list_resources", "kind=nodes: which are not healthy")]),
         ("k8s_list_pods", "healthy=false: what fails, by namespace"),
         ("k8s_list_events", "type=Warning, since_seconds=3600"),
         ("k8s_top", "nodes, when metrics are there"),

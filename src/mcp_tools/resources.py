@@ -32,7 +32,10 @@ OVERVIEW: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("k8s_list_events", {"type": "Warning", "since_seconds": 3600}, 1000),
 )
 """Tool, arguments, tokens: together within what one answer may have."""
+_NODES_OTHERWISE = ("k8s_list_resources", {"kind": "nodes", "filters": {"healthy": False}}, 1000)
+"""Where the tools' profile has no list of nodes of its own."""
 _TITLES = {
+    "k8s_list_resources": "Nodes that are not healthy",
     "k8s_get_cluster_info": "Cluster",
     "k8s_list_nodes": "Nodes that are not healthy",
     "k8s_list_pods": "Pods that are not healthy",
@@ -116,7 +119,8 @@ def _columns(name: str) -> str:
 async def _overview(gate: Gate, context: str) -> str:
     """What a tool refuses is said in its place; the rest is there all the same."""
     offered = {tool.name for tool in gate.listed()}
-    asked = [(name, arguments, tokens) for name, arguments, tokens in OVERVIEW if name in offered]
+    steps = [_NODES_OTHERWISE if step[0] == "k8s_list_nodes" and step[0] not in offered else step for step in OVERVIEW]
+    asked = [(name, arguments, tokens) for name, arguments, tokens in steps if name in offered]
     given = {"context": context} if context else {}
     answers = await asyncio.gather(
         *(gate.call(name, arguments | given | ({"max_tokens": tokens} if tokens else {})) for name, arguments, tokens in asked)
