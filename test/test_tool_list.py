@@ -53,6 +53,12 @@ def test_no_tool_takes_the_room_of_the_others() -> None:
     assert {name: cost for name, cost in costs.items() if cost > MOST_OF_ONE} == {}
 
 
+@pytest.mark.parametrize(("profile", "most"), [("core", 5000), ("full", 15_000)])
+def test_with_output_schemas_the_list_costs_no_more_than_the_readme_says(profile: Profile, most: int) -> None:
+    outputs = [tool.output for tool in of_profile(profile, ALL_TOOLS) if not tool.bulk]
+    assert count_tokens(shown(of_profile(profile, ALL_TOOLS)) + json.dumps(outputs)) < most
+
+
 def test_what_the_agent_sends_is_the_short_form() -> None:
     specs = {name: spec for name, spec in own_tool_specs("x").items() if not spec.bulk}
     assert count_tokens(as_model_sees(specs, lambda spec: shown_schema(spec.input_schema))) < 5000

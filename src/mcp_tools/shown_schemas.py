@@ -10,7 +10,7 @@ from typing import Any
 
 COMMON: Mapping[str, str] = {
     "context": "kubeconfig context; empty: the current one",
-    "namespace": "empty: all of them for a list, the context's own for one object",
+    "namespace": "empty: all of them for a list, the context's own to read one object; a change needs it",
     "name": "of the object",
     "kind": "plural, singular or short name; plural.group when that is ambiguous",
     "label_selector": "as kubectl writes it, e.g. app=web,tier!=db",
