@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -40,6 +41,7 @@ class ExecServer:
     refuse: int = 0
     breaks: bool = False
     url: str = ""
+    pod: dict[str, Any] = field(default_factory=lambda: POD)
     commands: list[list[str]] = field(default_factory=list)
     containers: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
@@ -63,7 +65,7 @@ class ExecServer:
         await runner.cleanup()
 
     async def _pod(self, _: web.Request) -> web.Response:
-        return web.json_response(POD)
+        return web.json_response(self.pod)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         if self.refuse:

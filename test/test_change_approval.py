@@ -18,6 +18,9 @@ from exec_server import exec_server
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.change_questions import KEPT_SECONDS, PlannedChange, WaitingQuestions, narrowest_rule, question_about
+from mcp_tools.foreseen_changes import Foreseen, told_in_full
+from mcp_tools.moved_secrets import hide_moved
+from mcp_tools.redaction import Redactor
 from mcp_tools.server import build_server
 from mcp_tools.server_policy import ServerPolicy, rules_of
 from server_fixtures import ToolClient, told_error
@@ -279,11 +282,157 @@ def test_a_command_is_shown_whole_before_it_runs(mode: str, tool_client: Callabl
         assert len(server.commands) == 2
 
 
+APPLY = "k8s_apply_manifest"
+
+
+def manifest_of(namespace: str, *names: str, **data: str) -> str:
+    documents = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+        for name in names
+    ]
+    return "\n---\n".join(map(json.dumps, documents))
+
+
+def test_a_person_sees_every_change_and_each_to_its_end(asking: Any, control_plane: ControlPlane, namespace: str) -> None:
+    person = Person("decline")
+    long = {"run.sh": "echo harmless; " * 20 + "end-of-the-script", "db_password": "cnry-said-by-the-caller"}
+    many = {f"a{number:03}": "v" for number in range(60)} | {"zz": "the-last-one"}
+    asking(person).error(APPLY, manifest=manifest_of(namespace, "full", **long))
+    asking(person).error(APPLY, manifest=manifest_of(namespace, "full", **many))
+    env = {"name": "GREETING", "value": "cnry-env-of-the-caller"}
+    asking(person).error(CREATE, name="full", namespace=namespace, image="nginx", env={env["name"]: env["value"]})
+    assert "end-of-the-script" in person.asked[0]
+    assert "cnry-said-by-the-caller" in person.asked[0], "nobody agrees to a mark"
+    assert "the-last-one" in person.asked[1]
+    assert env["value"] in person.asked[2]
+
+
+def test_a_person_sees_what_the_client_said_and_no_secret_of_the_cluster(
+    asking: Any, control_plane: ControlPlane, namespace: str
+) -> None:
+    config_map(control_plane, namespace, "rotated", db_password="cnry-old-password")
+    person = Person("decline")
+    patch = {"data": {"db_password": "cnry-new-password"}}
+    error = asking(person).error(PATCH, kind="configmaps", name="rotated", namespace=namespace, patch=patch)
+    assert "‹redacted:" in person.asked[0]
+    assert '-> "cnry-new-password"' in person.asked[0]
+    assert "cnry-old-password" not in person.asked[0] + str(error)
+
+
+def test_what_a_person_cannot_be_shown_whole_is_not_asked_about(asking: Any, control_plane: ControlPlane, namespace: str) -> None:
+    person = Person()
+    error = asking(person).error(APPLY, manifest=manifest_of(namespace, "long", text="x" * 4001))
+    assert error["type"] == "ApprovalNeeded"
+    assert "Change less in one call" in error["message"]
+    assert "--allow" in error["message"]
+    assert person.asked == []
+    allowed = asking(person, allow=f"tool={APPLY},namespace={namespace}")
+    assert allowed(APPLY, manifest=manifest_of(namespace, "long", text="x" * 4001))["action"] == "apply"
+
+
+@both_generations
+def test_what_was_to_be_made_and_has_appeared_meanwhile_is_left_alone(
+    mode: str, asking: Any, control_plane: ControlPlane, namespace: str
+) -> None:
+    name = f"appeared-{mode}"
+    person = Person(meanwhile=lambda: config_map(control_plane, namespace, name, owner="somebody else"))
+    error = asking(person, mode).error(APPLY, manifest=manifest_of(namespace, name, owner="me"), force=True)
+    assert error["type"] == "Conflict"
+    path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+    assert control_plane.api.get(path)["data"] == {"owner": "somebody else"}
+
+
+@both_generations
+def test_the_yes_holds_for_each_document_as_it_was_shown(
+    mode: str, asking: Any, control_plane: ControlPlane, namespace: str
+) -> None:
+    first, second = f"first-{mode}", f"second-{mode}"
+    paths = [config_map(control_plane, namespace, name, level="info") for name in (first, second)]
+
+    def change_it() -> None:
+        control_plane.api.patch(paths[1], {"data": {"level": "changed by somebody"}})
+
+    def replace_it() -> None:
+        control_plane.api.delete(paths[1])
+        config_map(control_plane, namespace, second, level="info")
+
+    for meanwhile in (change_it, replace_it):
+        manifest = manifest_of(namespace, first, second, level="debug")
+        error = asking(Person(meanwhile=meanwhile), mode).error(APPLY, manifest=manifest, force=True)
+        assert error["type"] == "Conflict"
+        assert control_plane.api.get(paths[0])["data"] == {"level": "info"}
+        assert control_plane.api.get(paths[1])["data"]["level"] != "debug"
+
+
+def test_a_command_runs_in_the_container_and_the_pod_that_were_shown(
+    tool_client: Callable[..., ToolClient], tmp_path: Path
+) -> None:
+    with exec_server(messages=[(1, b"done\n")]) as server:
+        pod = server.pod
+
+        def asked(meanwhile: Callable[[], object]) -> tuple[Person, ToolClient]:
+            person = Person(meanwhile=meanwhile)
+            return person, tool_client(server.kubeconfig(tmp_path), policy=ServerPolicy(enable_exec=True), person=person)
+
+        def replaced() -> None:
+            server.pod = pod | {"metadata": pod["metadata"] | {"uid": "5c7e9a3e-0000-4000-8000-00000000000b"}}
+
+        def other_default() -> None:
+            annotations = {"kubectl.kubernetes.io/default-container": "sidecar"}
+            server.pod = pod | {"metadata": pod["metadata"] | {"annotations": annotations}}
+
+        command = {"name": "web-1", "namespace": "dev", "command": ["true"]}
+        person, client = asked(other_default)
+        assert client("k8s_exec", command)["exit_code"] == 0
+        assert server.containers == ["app"]
+        assert '"container": "app"' in person.asked[0]
+        server.pod = pod
+        _, client = asked(replaced)
+        assert client.error("k8s_exec", command)["type"] == "Conflict"
+        assert len(server.commands) == 1
+
+
 # --- the question itself
 
 
+def test_the_yes_is_for_the_same_or_less() -> None:
+    one = {"kind": "pods", "namespace": "a", "name": "b", "uid": "1", "existed": True, "title": "Pod a/b"}
+    change = {"path": "spec.x", "old": 1, "new": 2}
+    shown = Foreseen(objects=(one, one | {"name": "c"}), changes=(change,))
+    assert shown.covers(Foreseen(objects=(one,)))
+    for other in (
+        Foreseen(objects=(one | {"uid": "2"},)),
+        Foreseen(objects=(one | {"name": "d"},)),
+        Foreseen(objects=(one | {"existed": False},)),
+        Foreseen(objects=(one,), changes=(change | {"old": 0},)),
+        Foreseen(objects=(one,), changes=(change | {"new": 3},)),
+    ):
+        assert not shown.covers(other), other
+    then, later = ({"path": "a", "old": None, "new": f"2026-01-01T00:00:0{second}Z"} for second in (1, 2))
+    assert Foreseen(objects=(one,), changes=(then,)).covers(Foreseen(objects=(one,), changes=(later,)))
+
+
+def test_a_value_that_two_arguments_may_stand_for_is_told_by_showing_the_arguments() -> None:
+    redactor = Redactor(b"k" * 32)
+    secret, packed = "cnry-two-forms", "Y25yeS10d28tZm9ybXM="
+    foreseen = Foreseen(changes=({"path": "data.x", "old": None, "new": min(redactor.marks_of(secret))},))
+    assert secret in told_in_full(foreseen, {"a": secret}, redactor.marks_of)
+    told = told_in_full(foreseen, {"a": secret, "b": packed}, redactor.marks_of)
+    assert f'"a": "{secret}"' in told
+    assert 'data.x: "‹redacted:' in told
+
+
+def test_a_part_of_a_text_that_was_hidden_stays_so_elsewhere() -> None:
+    redactor = Redactor(b"k" * 32)
+    before = redactor.redact_object({"args": ["mysql", "-pcnry-part"]})
+    assert "cnry" not in str(before)
+    after = hide_moved(before, {"args": ["echo", "-pcnry-part"], "port": "-p3306"}, redactor.marks_of)
+    assert "cnry" not in str(after)
+    assert after["port"] == "-p3306"
+
+
 def plan(*targets: ApiTarget, **more: Any) -> PlannedChange:
-    return PlannedChange("k8s_apply_manifest", {}, {}, targets, changes=[], **more)
+    return PlannedChange("k8s_apply_manifest", {}, {}, targets, foreseen=Foreseen(), **more)
 
 
 def test_text_of_the_cluster_cannot_pass_for_the_question() -> None:

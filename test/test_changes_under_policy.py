@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -22,12 +23,14 @@ Asking = Callable[..., ToolClient]
 
 @dataclass
 class Person:
-    """Says yes to everything, and keeps what was asked."""
+    """Says yes to everything, and keeps what was asked. `meanwhile` runs before the answer."""
 
     asked: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
 
     async def __call__(self, _context: Any, params: Any) -> ElicitResult:
         self.asked.append(params.message)
+        await asyncio.to_thread(self.meanwhile)
         return ElicitResult(action="accept", content={"approve": True})
 
 
@@ -121,6 +124,22 @@ def test_a_person_is_asked_about_the_node_and_each_pod_of_a_drain(
     assert f"patch nodes {node}" in person.asked[0]
     assert f"create pods/eviction {fresh_namespace}/bare" in person.asked[0]
     assert "1 of 1 pods are gone" in done["note"]
+
+
+def test_a_pod_that_has_taken_the_name_of_one_that_was_shown_is_not_evicted(
+    asking: Asking, control_plane: ControlPlane, fresh_namespace: str, node: str
+) -> None:
+    path = f"/api/v1/namespaces/{fresh_namespace}/pods/bare"
+
+    def replace_it() -> None:
+        control_plane.api.delete(f"{path}?gracePeriodSeconds=0")
+        control_plane.pods.create(fresh_namespace, "bare", spec={"nodeName": node})
+
+    arguments = {"name": node, "action": "drain", "force": True, "grace_period_seconds": 0}
+    error = asking(Person(meanwhile=replace_it)).error("k8s_node", arguments)
+    assert error["type"] == "Conflict"
+    assert control_plane.pods.get(fresh_namespace, "bare")["metadata"].get("deletionTimestamp") is None
+    assert not control_plane.api.get(f"/api/v1/nodes/{node}")["spec"].get("unschedulable")
 
 
 def test_pods_of_denied_namespaces_are_not_drained_and_the_answer_says_so(

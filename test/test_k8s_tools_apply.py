@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from configuration.errors import Conflict
 from controlplane.api_client import ApiError, post_to_unix_socket
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
+from mcp_tools.k8s_tools import apply
 from mcp_tools.manifest_documents import documents_of
+from mcp_tools.manifest_targets import targets_of
+from mcp_tools.request_guard import ToolCall, during
 from server_fixtures import ToolClient
 
 APPLY, PATCH = "k8s_apply_manifest", "k8s_patch_resource"
@@ -220,6 +226,39 @@ def test_preconditions_that_hold_let_a_change_pass(tools: ToolClient, control_pl
     operations = [{"op": "replace", "path": "/data/a", "value": "3"}]
     tools(PATCH, kind="cm", name="c", namespace=fresh_namespace, patch=operations, type="json", **held)
     assert config_map(control_plane, fresh_namespace, "c")["data"] == {"a": "3"}
+
+
+def test_what_moves_between_the_dry_run_and_the_change_is_not_overwritten(
+    tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    path = f"/api/v1/namespaces/{fresh_namespace}/configmaps"
+
+    async def moved(name: str, meanwhile: Callable[[], object]) -> dict[str, Any]:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"level": "debug"}}
+        context = tools.gate().tools
+        try:
+            wanted = await targets_of(context.discovery, context.clusters.api(""), [body], fresh_namespace)
+            with during(ToolCall(APPLY, may_change=True)):
+                tried = await apply._try(context, wanted[0], force=True, dry_run=False)
+                await asyncio.to_thread(meanwhile)
+                with contextlib.suppress(Conflict):
+                    await apply._make(context, tried, force=True)
+        finally:
+            await context.close()
+        found: dict[str, Any] = await asyncio.to_thread(control_plane.api.get, f"{path}/{name}")
+        return found["data"]
+
+    def post(name: str, level: str) -> dict[str, Any]:
+        made: dict[str, Any] = control_plane.api.post(path, {"metadata": {"name": name}, "data": {"level": level}})
+        return made
+
+    assert asyncio.run(moved("new", lambda: post("new", "theirs"))) == {"level": "theirs"}
+    post("known", "info")
+    change = {"data": {"level": "theirs"}}
+    assert asyncio.run(moved("known", lambda: control_plane.api.patch(f"{path}/known", change))) == {"level": "theirs"}
+    post("other", "info")
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    assert asyncio.run(moved("other", lambda: control_plane.api.patch(f"{path}/other", labels))) == {"level": "debug"}
 
 
 @pytest.mark.parametrize("side_effects", ["Some", "Unknown"])

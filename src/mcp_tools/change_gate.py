@@ -10,14 +10,9 @@ from typing import Any
 from configuration.errors import ApprovalNeeded, Conflict, DryRunRefused
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.asked_person import Person, Says
-from mcp_tools.change_questions import (
-    PlannedChange,
-    WaitingQuestions,
-    arguments_in_full,
-    narrowest_rule,
-    question_about,
-)
-from mcp_tools.request_guard import ToolCall, during
+from mcp_tools.change_questions import PlannedChange, WaitingQuestions, narrowest_rule, question_about
+from mcp_tools.foreseen_changes import arguments_in_full, told_in_full
+from mcp_tools.request_guard import ToolCall, changed_meanwhile, during
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
 
@@ -30,6 +25,8 @@ _WHOLE = 100_000
 
 Arguments = Mapping[str, Any]
 Run = Callable[[ToolDeclaration, Arguments], Awaitable[ToolAnswer]]
+MarksOf = Callable[[str], frozenset[str]]
+"""See Redactor.marks_of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +40,10 @@ class OpenQuestion:
 class ChangeGate:
     """`run` calls the tool's function; it raises what the tool raises."""
 
-    def __init__(self, policy: ServerPolicy, run: Run, waiting: WaitingQuestions | None = None) -> None:
+    def __init__(self, policy: ServerPolicy, run: Run, marks_of: MarksOf, waiting: WaitingQuestions | None = None) -> None:
         self._policy = policy
         self._run = run
+        self._marks_of = marks_of
         self._waiting = waiting or WaitingQuestions()
 
     async def call(self, tool: ToolDeclaration, arguments: Arguments, person: Person) -> ToolAnswer | OpenQuestion:
@@ -69,8 +67,10 @@ class ChangeGate:
             return await self._run(tool, arguments)
 
     async def _tried(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
-        plan = await self._planned(tool, arguments) if "dry_run" in tool.arguments else None
-        return plan if plan is not None and plan.targets else await self._begun(tool, arguments)
+        if "dry_run" not in tool.arguments:
+            return await self._begun(tool, arguments, arguments)
+        plan = await self._planned(tool, arguments)
+        return plan if plan.targets else await self._begun(tool, arguments, plan.arguments)
 
     async def _planned(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange:
         """Its own dry run, with the guard writing down what it touches. Raises what the dry run raises."""
@@ -82,19 +82,12 @@ class ChangeGate:
         except DryRunRefused as error:
             if not call.touched:
                 raise
-            return replace(plan, targets=tuple(call.touched), changes="unknown", details=str(error))
-        told = answer.structured or {}
-        bound = _preconditions(tool, arguments, told.get("object"))
-        return replace(
-            plan,
-            arguments={**arguments, **bound},
-            targets=tuple(call.touched),
-            changes=told.get("changes") or [],
-            details=answer.text,
-            uid=str(bound.get("uid", "")),
-        )
+            return replace(plan, targets=tuple(call.touched), details=f"{error}\n{arguments_in_full(arguments)}")
+        bound = {**arguments, **_preconditions(tool, arguments, (answer.structured or {}).get("object"))}
+        details = told_in_full(call.foreseen, arguments, self._marks_of) if call.foreseen else arguments_in_full(arguments)
+        return replace(plan, arguments=bound, targets=tuple(call.touched), foreseen=call.foreseen, details=details)
 
-    async def _begun(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
+    async def _begun(self, tool: ToolDeclaration, given: Arguments, arguments: Arguments) -> PlannedChange | ToolAnswer:
         """What the API server cannot try (exec) is begun, and stopped by the guard at the first change that nobody has permitted.
 
         The answer of a tool that changes nothing this time.
@@ -108,8 +101,7 @@ class ChangeGate:
         else:
             if not call.refused:
                 return answer
-        details = arguments_in_full(arguments, tool.name)
-        return PlannedChange(tool.name, arguments, arguments, tuple(call.refused), details=details)
+        return PlannedChange(tool.name, given, arguments, tuple(call.refused), details=arguments_in_full(arguments))
 
     async def _asked(self, tool: ToolDeclaration, plan: PlannedChange, person: Person) -> ToolAnswer | OpenQuestion:
         if not person.can_be_asked:
@@ -131,30 +123,36 @@ class ChangeGate:
                 "another way, and not again before they ask for it"
             )
         log.info("a person approved %s: %s", tool.name, _summary(plan.targets))
+        if plan.foreseen is None:
+            return await self._made(tool, plan.arguments, _granted(plan))
         for _ in range(TRIES - 1):
             try:
-                return await self._made(tool, plan.arguments, _granted(plan))
+                return await self._made_as_approved(tool, plan)
             except Conflict:
                 if not plan.is_bound_to_a_version:
                     raise
-                again = await self._planned(tool, plan.given)
-                if not again.is_the_same_as(plan):
-                    raise
-                plan = again
-        return await self._made(tool, plan.arguments, _granted(plan))
+        return await self._made_as_approved(tool, plan)
+
+    async def _made_as_approved(self, tool: ToolDeclaration, plan: PlannedChange) -> ToolAnswer:
+        """Tried once more: a person takes time to answer. Raises Conflict for what they have not agreed to."""
+        now = await self._planned(tool, plan.given)
+        if not plan.covers(now):
+            raise changed_meanwhile(tool.name)
+        return await self._made(tool, now.arguments, _granted(plan))
 
 
 def _granted(plan: PlannedChange) -> ToolCall:
-    return ToolCall(plan.tool, may_change=True, granted=frozenset(plan.targets))
+    return ToolCall(plan.tool, may_change=True, granted=frozenset(plan.targets), approved=plan.foreseen)
 
 
 def _preconditions(tool: ToolDeclaration, arguments: Arguments, seen: object) -> dict[str, Any]:
-    """uid and resourceVersion of the object that the dry run was about, where the tool takes them and the client gave none."""
+    """uid and resourceVersion of the object that the dry run was about, and the container that it chose, where the tool takes
+    them and the client gave none."""
     if not isinstance(seen, Mapping) or seen.get("existed") is False:
         return {}
     return {
         name: seen[name]
-        for name in ("uid", "resource_version")
+        for name in ("uid", "resource_version", "container")
         if name in tool.arguments and not arguments.get(name) and isinstance(seen.get(name), str)
     }
 

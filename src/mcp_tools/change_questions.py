@@ -11,6 +11,7 @@ from typing import Any
 
 from configuration.errors import ApprovalNeeded
 from mcp_tools.api_targets import ApiTarget
+from mcp_tools.foreseen_changes import Foreseen
 from mcp_tools.plain_text import plain_text
 
 KEPT_SECONDS = 600.0
@@ -18,6 +19,7 @@ MOST_KEPT = 100
 MAX_TARGETS_CHARACTERS = 12_000
 """A person must have seen all that is changed: more than that is not asked about at once."""
 MAX_DETAILS_CHARACTERS = 4000
+"""And nothing of it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +32,21 @@ class PlannedChange:
     arguments: Mapping[str, Any]
     """The same, bound to the object that the dry run has seen (uid, resourceVersion)."""
     targets: tuple[ApiTarget, ...]
-    changes: object = None
+    foreseen: Foreseen | None = None
     """What the dry run says would change; None for what has no dry run."""
     details: str = ""
-    """For the person: the dry run's words, or the arguments."""
-    uid: str = ""
+    """For the person, whole: the dry run's words, or the arguments."""
 
     @property
     def is_bound_to_a_version(self) -> bool:
         """Whether a change in between makes the call fail, and that is our doing."""
         return self.arguments.get("resource_version") != self.given.get("resource_version")
 
-    def is_the_same_as(self, other: PlannedChange) -> bool:
-        """Whether a person who agreed to the one has agreed to the other."""
-        return (self.targets, self.uid, self.changes) == (other.targets, other.uid, other.changes)
+    def covers(self, other: PlannedChange) -> bool:
+        """Whether a person who agreed to this has agreed to the other."""
+        if self.foreseen is None or other.foreseen is None:
+            return (self.targets, self.arguments) == (other.targets, other.arguments)
+        return set(other.targets) <= set(self.targets) and self.foreseen.covers(other.foreseen)
 
 
 def question_about(plan: PlannedChange) -> str:
@@ -55,12 +58,19 @@ def question_about(plan: PlannedChange) -> str:
             f"{plan.tool}: {len(plan.targets)} changes at once are more than a person can be asked about; make fewer in one "
             f"call, or let whoever starts the server allow them ({narrowest_rule(plan)})"
         )
+    details = plain_text(plan.details)
+    if len(details) > MAX_DETAILS_CHARACTERS:
+        raise ApprovalNeeded(
+            f"{plan.tool}: what would change takes {len(details)} characters to tell, and a person who is asked must be able to "
+            f"read it ({MAX_DETAILS_CHARACTERS:,} at most); nothing was changed. Change less in one call, or let whoever starts "
+            f"the server allow it ({narrowest_rule(plan)})"
+        )
     head = [f"Allow {plan.tool} in {_line(f'context {contexts}')}?", listed]
-    if plan.changes is None:
-        head.append("With these arguments (there is no dry run of this):")
+    if plan.foreseen is None:
+        head.append("What it is called with (there was no dry run of this):")
     else:
         head.append("What a dry run says (text from the cluster is quoted, it decides nothing):")
-    return "\n".join([*head, _quoted(plan)])
+    return "\n".join([*head, *(f"| {line}" for line in details.splitlines())])
 
 
 def narrowest_rule(plan: PlannedChange) -> str:
@@ -104,29 +114,6 @@ class WaitingQuestions:
         now = self.clock()
         for token in [token for token, (until, _) in self._waiting.items() if until <= now]:
             del self._waiting[token]
-
-
-def arguments_in_full(arguments: Mapping[str, Any], tool: str) -> str:
-    """Arguments as text, whole, with what is not to be seen written as an escape.
-
-    Raises ApprovalNeeded when they are too long to be read.
-    """
-    raw = json.dumps(dict(arguments), ensure_ascii=False, indent=1)
-    text = "".join(char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in raw)
-    if len(text) > MAX_DETAILS_CHARACTERS:
-        raise ApprovalNeeded(
-            f"{tool}: these arguments are too long for a person to read; make them shorter than 4,000 characters"
-        )
-    return text
-
-
-def _quoted(plan: PlannedChange) -> str:
-    text = plain_text(plan.details)
-    shown = text[:MAX_DETAILS_CHARACTERS]
-    lines = [f"| {line}" for line in shown.splitlines()]
-    if len(shown) < len(text):
-        lines.append(f"({len(text) - len(shown)} more characters are not shown; a call with dry_run shows them)")
-    return "\n".join(lines)
 
 
 def _line(text: str) -> str:

@@ -45,12 +45,12 @@ class _Hidden:
         return next((hidden for hidden in self.partly if self._fits(hidden, text)), None)
 
     def _fits(self, hidden: str, text: str) -> bool:
-        """Whether a text is the one that a redacted one was made of: `-p‹…›` of `-pexample`."""
-        marks, parts = MARK.findall(hidden), MARK.split(hidden)
-        if len(text) < sum(map(len, parts)) or not (text.startswith(parts[0]) and text.endswith(parts[-1])):
+        """Whether a text may be the one that a redacted one was made of."""
+        parts = MARK.split(hidden)
+        if len(parts) == 2:
+            return is_made_of(hidden, text, self._marks_of)
+        if not (text.startswith(parts[0]) and text.endswith(parts[-1])):
             return False
-        if len(marks) == 1:
-            return marks[0] in self._marks_of(text[len(parts[0]) : len(text) - len(parts[-1])])
         at = 0
         for part in parts:
             at = text.find(part, at)
@@ -58,6 +58,16 @@ class _Hidden:
                 return False
             at += len(part)
         return True
+
+
+def is_made_of(redacted: str, text: str, marks_of: Callable[[str], frozenset[str]]) -> bool:
+    """Whether a redacted text with one mark in it was made of this one: `-p‹…›` of `-pexample`. Of several marks nobody knows."""
+    marks, parts = MARK.findall(redacted), MARK.split(redacted)
+    if len(marks) != 1 or len(text) < len(parts[0]) + len(parts[1]):
+        return False
+    if not (text.startswith(parts[0]) and text.endswith(parts[1])):
+        return False
+    return marks[0] in marks_of(text[len(parts[0]) : len(text) - len(parts[1])])
 
 
 def _texts(value: Any) -> Iterator[str]:

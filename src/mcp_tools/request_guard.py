@@ -12,9 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from configuration.errors import ApprovalNeeded, NotPermitted
+from configuration.errors import ApprovalNeeded, Conflict, NotPermitted
 from kinds.registry import KINDS
 from mcp_tools.api_targets import ApiTarget, Query, api_target
+from mcp_tools.foreseen_changes import Foreseen
 from mcp_tools.server_policy import Rule, ServerPolicy, object_of
 
 
@@ -32,6 +33,10 @@ class ToolCall:
     """What the call has tried or changed, or was refused for want of a grant; in order, each once."""
     refused: list[ApiTarget] = field(default_factory=list)
     """What it was refused for want of a grant."""
+    foreseen: Foreseen | None = None
+    """What the tool says would change, or has changed."""
+    approved: Foreseen | None = None
+    """What a person was shown; None where nobody was asked."""
     ended: bool = False
     """A task that outlives its call may read, but change nothing."""
 
@@ -54,6 +59,29 @@ def during(call: ToolCall) -> Iterator[ToolCall]:
     finally:
         call.ended = True
         _CALL.reset(token)
+
+
+def foresee(foreseen: Foreseen) -> None:
+    """Tell the running call what its answer says, whole."""
+    if (call := _CALL.get()) is not None:
+        call.foreseen = foreseen
+
+
+def hold_to_approved(foreseen: Foreseen) -> None:
+    """For tools that change several objects, before the first one. Raises Conflict for what a person was not shown."""
+    call = _CALL.get()
+    if call is not None and call.approved is not None and not call.approved.covers(foreseen):
+        raise changed_meanwhile(call.tool)
+
+
+def changed_meanwhile(tool: str) -> Conflict:
+    """For what is not what was approved any more."""
+    return Conflict(
+        f"{tool}: an object is another one, or what would change is not what the person was asked about any more; nothing was "
+        "done. Call the tool again, and it will be asked about",
+        status=409,
+        reason="Conflict",
+    )
 
 
 class RequestGuard:

@@ -76,7 +76,7 @@ class ToolGate:
         policy = self.tools.policy
         self._offered = {declaration.name: declaration for declaration in self.declarations if policy.offers(declaration)}
         self._checks: dict[str, ArgumentCheck] = {}
-        self._changes = ChangeGate(policy, self._answer)
+        self._changes = ChangeGate(policy, self._answer, self.tools.redactor.marks_of)
 
     def listed(self, *, bulk: bool = True) -> list[Tool]:
         """The tools as the protocol describes them; without `bulk` only those for models."""

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from configuration.errors import ClusterError, Conflict, DryRunRefused, InvalidArguments, K8sMcpError, NotFound
 from mcp_tools.answer_budget import DEFAULT_TOKENS
@@ -19,6 +20,7 @@ from mcp_tools.k8s_tools.change_answers import (
     UID,
     Changed,
     change_answer,
+    foreseen_of,
 )
 from mcp_tools.manifest_changes import changes_between
 from mcp_tools.manifest_documents import MAX_CHARACTERS, described, documents_of
@@ -26,12 +28,15 @@ from mcp_tools.manifest_targets import Wanted, targets_of
 from mcp_tools.object_names import namespace_name
 from mcp_tools.object_writes import APPLY, check_preconditions, with_preconditions
 from mcp_tools.redaction_marks import contains_mark
+from mcp_tools.request_guard import hold_to_approved
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
 
 MADE_HERE_SECONDS = 10.0
 """How long a new kind or namespace may take until objects can be made in it."""
 _AGAIN_SECONDS = 0.2
 _SHOWN_ERRORS = 5
+_TRIES = 4
+"""While others write to the object too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ async def apply_manifest(
     # of several the first one, which is `object` in the answer of a dry run; the others can have theirs in their metadata
     wanted[0] = replace(wanted[0], document=with_preconditions(wanted[0].document, uid, resource_version))
     tried = await _try_all(tools, wanted, force=force, dry_run=dry_run)
+    if not dry_run:
+        hold_to_approved(foreseen_of([one.changed for one in tried]))
     done = tried if dry_run else await _make_all(tools, tried, force=force)
     warnings = [*_warnings(done), *(one.untried for one in tried if one.untried)]
     note = _note([one.changed for one in done], dry_run=dry_run)
@@ -135,20 +142,60 @@ async def _make_all(tools: ToolContext, tried: Sequence[_Tried], *, force: bool)
 
 
 async def _make(tools: ToolContext, tried: _Tried, *, force: bool) -> _Tried:
+    """What was tried, on the object that it was tried on; when that has moved, once it was tried again to the same end."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await _send(tools, tried, force=force)
+        except Conflict as error:
+            if tried.changed.before is None or tried.untried or "Apply failed with" in str(error):
+                raise
+            again = await _try(tools, tried.wanted, force=force, dry_run=False)
+            if not foreseen_of([tried.changed]).covers(foreseen_of([again.changed])):
+                raise
+            tried = again
+    return await _send(tools, tried, force=force)
+
+
+async def _send(tools: ToolContext, tried: _Tried, *, force: bool) -> _Tried:
     target, before = tried.wanted.target, tried.changed.before
+    document = _bound(tried)
     deadline = time.monotonic() + (MADE_HERE_SECONDS if tried.wanted.made_here else 0)
     while True:
+        if before is None and await target.read_or_none(tools) is not None:
+            raise _appeared(tried)
         try:
+            # nobody owns a field of what does not exist: without force the API server refuses to overwrite what has appeared
             after, warnings = await target.patched(
-                tools, tried.wanted.document, APPLY, doing=f"apply {target.title}", dry_run=False, query=_force(force),
+                tools, document, APPLY, doing=f"apply {target.title}", dry_run=False, query=_force(force and before is not None),
                 before=before,
             )  # fmt: skip
             break
         except ClusterError as error:
+            if before is None and isinstance(error, Conflict):
+                raise _appeared(tried) from None
             if not _too_early(error) or time.monotonic() > deadline:
                 raise _explained(error) from None
             await asyncio.sleep(_AGAIN_SECONDS)
     return _Tried(tried.wanted, Changed(kind=target.kind, before=before, after=after, action=_action(before, after)), warnings)
+
+
+def _bound(tried: _Tried) -> dict[str, Any]:
+    """The document, for the object that it was tried on, in that version; what the document itself says comes first."""
+    before = (tried.changed.before or {}).get("metadata") or {}
+    given = tried.wanted.document["metadata"]
+    version = "" if tried.untried else str(before.get("resourceVersion") or "")
+    return with_preconditions(
+        tried.wanted.document, str(given.get("uid") or before.get("uid") or ""), str(given.get("resourceVersion") or version)
+    )
+
+
+def _appeared(tried: _Tried) -> Conflict:
+    return Conflict(
+        f"{tried.wanted.target.title} did not exist when this was tried, and somebody has made it since; it was left as it is. "
+        "Call the tool again to see what would change",
+        status=409,
+        reason="Conflict",
+    )
 
 
 def _too_early(error: ClusterError) -> bool:

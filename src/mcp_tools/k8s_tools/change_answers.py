@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
 from kinds.kind import Kind
 from mcp_tools.answer_budget import answer_tokens, fitting
+from mcp_tools.foreseen_changes import Foreseen
 from mcp_tools.manifest_changes import changes_between
 from mcp_tools.output_schemas import obj
 from mcp_tools.owned_objects import MAX_LISTED
 from mcp_tools.plain_text import plain_text
+from mcp_tools.request_guard import foresee
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, boolean, integer, text
 from mcp_tools.tool_spec import SMALLEST_BUDGET
 
@@ -108,6 +110,19 @@ def title_of(kind: Kind, namespace: str | None, name: str) -> str:
     return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
 
 
+def foreseen_of(changed: Sequence[Changed]) -> Foreseen:
+    """Objects and changes; each change names its object when there are several."""
+    several = len(changed) > 1
+    return Foreseen(
+        objects=tuple(one.reference(dry_run=True) | {"title": one.title} for one in changed),
+        changes=tuple(
+            ({"object": one.title} if several else {}) | change
+            for one in changed
+            for change in changes_between(one.before, one.after, status=one.kind.generic)
+        ),
+    )
+
+
 def change_answer(
     tools: ToolContext, action: str, changed: Sequence[Changed], *, dry_run: bool, note: str, max_tokens: int,
     warnings: Iterable[str] = (), owned: list[dict[str, str]] | None = None,
@@ -120,6 +135,7 @@ def change_answer(
         action, tuple(changed), dry_run, plain_text(tools.redactor.redact_text(note)),
         tuple(plain_text(tools.redactor.redact_text(warning)) for warning in warnings), owned,
     )  # fmt: skip
+    foresee(facts.foreseen())
     whole = _render(facts, facts.parts(), manifests=True, left_out="")
     if answer_tokens(whole) <= max_tokens:
         return whole
@@ -146,17 +162,19 @@ class _Facts:
         (first, *others) = self.changed
         return not others and (self.action == "delete" or first.before is None or first.after is None)
 
+    def foreseen(self) -> Foreseen:
+        """Whole, for whoever is asked about it."""
+        return replace(foreseen_of(self.changed), note=self.note, warnings=self.warnings)
+
     def parts(self, *, short: bool = False) -> list[_Part]:
         """All that can be left out, the most important first."""
         several = len(self.changed) > 1
         warnings = [_cut(warning, _SHORT_VALUE) for warning in self.warnings[:_SHORT_WARNINGS]] if short else self.warnings
         parts: list[_Part] = [("warnings", warning) for warning in warnings]
         parts += [("objects", changed.reference(dry_run=self.dry_run)) for changed in self.changed] if several else []
-        for changed in self.changed:
-            about = {"object": changed.title} if several else {}
-            for change in changes_between(changed.before, changed.after):
-                values = {key: _short(change[key]) if short else change[key] for key in ("old", "new")}
-                parts.append(("changes", about | {"path": change["path"]} | values))
+        for change in foreseen_of(self.changed).changes:
+            values = {key: _short(change[key]) for key in ("old", "new")} if short else {}
+            parts.append(("changes", {**change, **values}))
         return [*parts, *(("owned", item) for item in (self.owned or [])[:MAX_LISTED])]
 
 

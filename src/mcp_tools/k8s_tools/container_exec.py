@@ -175,7 +175,7 @@ def _answer(
     lines = [*_lines(tools, output.stdout), *(f"stderr: {line}" for line in _lines(tools, output.stderr))]
     clean = tools.redactor.redact_object({"command": list(command)})["command"]
     shown_command = plain_text(orjson.dumps(clean).decode())
-    reference = pod.reference()
+    reference = pod.reference() | {"container": container}
 
     def render(kept: Sequence[str]) -> ToolAnswer:
         ended = f"; {output.ended}" if output.ended else f"; exit code {exit_code}"

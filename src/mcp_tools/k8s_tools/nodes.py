@@ -10,10 +10,12 @@ from typing import Any
 
 from configuration.errors import ClusterError, InvalidArguments, K8sMcpError, NotFound
 from kinds import label_selector
+from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.drain_plan import DrainPlan, drain_plan
+from mcp_tools.foreseen_changes import Foreseen
 from mcp_tools.k8s_api import ClusterApi, Query
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
@@ -29,6 +31,7 @@ from mcp_tools.k8s_tools.change_answers import (
 from mcp_tools.list_pages import decode_object, decode_page
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_writes import STRATEGIC, Target, check_preconditions, with_preconditions
+from mcp_tools.request_guard import hold_to_approved
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, integer, number, text, tool
 
 _NODES, _PODS, _BUDGETS = KINDS["nodes"], KINDS["pods"], KINDS["poddisruptionbudgets"]
@@ -70,6 +73,7 @@ async def node(
     if action == "drain":
         plan = drain_plan(await _pods_on(target.api, name), delete_emptydir_data=delete_emptydir_data, force=force)
         _refuse(target, plan)
+        hold_to_approved(Foreseen(objects=tuple(_identity(_PODS, pod) for pod in plan.evict)))
     wanted = action != "uncordon"
     patch = with_preconditions({"spec": {"unschedulable": wanted or None}}, before["metadata"]["uid"], resource_version)
     after, warnings = await target.patched(tools, patch, STRATEGIC, doing=f"{action} {target.title}", dry_run=dry_run)
@@ -243,6 +247,10 @@ class _Drain:
     def warnings(self) -> list[str]:
         """Why pods are still there."""
         return [f"{key}: {self.reasons[key]}" for key, state in self.states.items() if state in ("blocked", "failed")]
+
+
+def _identity(kind: Kind, manifest: Manifest) -> dict[str, Any]:
+    return Changed(kind=kind, before=manifest, after=manifest).reference()
 
 
 _WORDS = {"evicted": "evicted, ending", "gone": "evicted", "blocked": "blocked", "failed": "failed"}
