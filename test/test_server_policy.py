@@ -182,7 +182,9 @@ def test_flags_and_settings_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--deny", ""], {}, "--deny"), (["--allow", "kind=podz"], {}, "no kind"), (["--deny", "tool=k8s_no"], {}, "no tool"),
         ([], {"MCP_DENY": "namespaze=a"}, "MCP_DENY"), ([], {"MCP_ALLOW": "namespace=a;"}, "MCP_ALLOW"),
         (["--denny", "namespace=a"], {}, "No such option"), (["--approval", "none"], {}, "none"),
-        (["--read-only=false"], {}, "read-only"), (["--deny=namespace=a", "--approve"], {}, "No such option"),
+        (["--read-only=false"], {}, "read-only"), (["--read-only", "--allow=namespace=a"], {}, "do nothing beside --read-only"),
+        (["--read-only", "--enable-exec"], {}, "do nothing beside --read-only"),
+        (["--deny=namespace=a", "--approve"], {}, "No such option"),
     ],
 )  # fmt: skip
 def test_a_server_with_a_wrong_rule_does_not_start(

@@ -138,6 +138,8 @@ def _refuse_contradictions(context: typer.Context, *, over_http: bool) -> None:
         )
     if given["read_only"] and given["allow_writes"]:
         raise ConfigurationError("--read-only contradicts --allow-writes: leave out one of them")
+    if given["read_only"] and (given["allow"] or given["enable_exec"]):
+        raise ConfigurationError("--allow and --enable-exec do nothing beside --read-only: leave out either")
     if over_http and not given["allow_writes"] and (given["allow"] or given["enable_exec"]):
         raise ConfigurationError(
             "--allow and --enable-exec do nothing over HTTP without --allow-writes: say it too, or leave them out"
