@@ -39,7 +39,7 @@ _OBJECT_NAMES = re.compile(
     r"(?:[eE]xisting|[pP]ull|[tT]ls|TLS|[sS]sl|[cC]a|CA|[cC]ert|[cC]ertificate|[cC]redentials?|[pP]assword|[dD]ocker|[rR]egistry)"
     r"(?:-s|S)ecrets?$|/(?:auth|auth-tls|proxy-ssl)-secret$"
 )
-_MADE_UP = re.compile(r"(?=[a-z]*\d)[a-z0-9]{12,}")
+_MADE_UP = re.compile(r"(?<![a-z0-9])(?=[a-z]*+\d)[a-z0-9]{12,}")
 """`existingSecret: db`, `nginx.ingress.kubernetes.io/auth-secret: shop/basic`: the Secret's name."""
 _KEY_NAMES = re.compile(r"(?:password|username|user|token|credentials?)[_-]?key$", re.IGNORECASE)
 _KEY_OF_SECRET = re.compile(r"[A-Za-z]+(?:[._-][A-Za-z]+)*")

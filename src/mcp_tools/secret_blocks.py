@@ -13,16 +13,17 @@ Mark = Callable[[str], str]
 
 _YAML_HEAD = re.compile(r"^([ \t]*(?:-[ \t]+)?)[\"']?([\w.-]+)[\"']?:[ \t]*(?:#[^\n]*)?\n(?=([ \t]*))", re.MULTILINE)
 _SECTION = re.compile(r"^[ \t]*\[{1,2}[ \t]*([\w.\"'-]+)[ \t]*\]{1,2}[ \t]*$", re.MULTILINE)
-_BRACED = re.compile(r"([\w.-]+)\\*[\"']?[ \t]*(?:=>|[:=])[ \t]*\{")
+_BRACED = re.compile(r"(?<![\w.-])([\w.-]++)\\*+[\"']?[ \t]*+(?:=>|[:=])[ \t]*+\{")
+_TO_LINE_END = r"(?P<value>(?:[^\n \t]++(?:[ \t]++(?=[^\n \t]))?+)*+)[ \t]*+$"  # without the blanks that it ends in
 _LINE = re.compile(
-    r"^(?P<head>[ \t]*(?:-[ \t]+)*(?:\\*[\"']?(?P<name>[\w./$@ -]+?)\\*[\"']?[ \t]*[:=][ \t]+|(?=-)(?:-[ \t]+)))"
-    r"(?P<value>[^\n]*?)[ \t]*$",
+    r"^(?P<head>[ \t]*+(?P<items>(?:-[ \t]++)++)?+"
+    r"(?:\\*+[\"']?+ *+(?P<name>[\w./$@-]++(?: ++[\w./$@-]++)*+)\\*+[\"']?+[ \t]*+[:=][ \t]++|(?(items)|(?!))))" + _TO_LINE_END,
     re.MULTILINE,
 )
-_ASSIGNMENT = re.compile(r"^(?P<head>[ \t]*(?P<name>[\w./$@-]+)[ \t]*=[ \t]*)(?P<value>[^\n]*?)[ \t]*$", re.MULTILINE)
+_ASSIGNMENT = re.compile(rf"^(?P<head>[ \t]*+(?P<name>[\w./$@-]++)[ \t]*+=[ \t]*+){_TO_LINE_END}", re.MULTILINE)
 _PAIR = re.compile(
-    r"(?P<head>(?P<slash>\\*)[\"']?(?P<name>[\w./$@-]+)\\*[\"']?[ \t]*(?:=>|[:=])[ \t]*\\*)"
-    r"(?P<value>\"(?:[^\"\\]|\\(?!\")[\s\S])*|'[^'\n]*|[^\s\"'{}\[\],\\]+)"
+    r"(?P<head>(?<![\w./$@-])(?P<name>[\w./$@-]++)\\*+[\"']?+[ \t]*+(?:=>|[:=])[ \t]*+\\*+)"
+    r"(?P<value>\"(?:[^\"\\]|\\(?!\")[\s\S])*+|'[^'\n]*+|[^\s\"'{}\[\],\\]++)"
 )
 _SPAN = 20_000
 _HINTS = ("cred", "passw", "passphrase", "pwd", "token", "secret", "apikey", "keys")

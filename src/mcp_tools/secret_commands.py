@@ -17,12 +17,12 @@ _ARGUMENT = r"(?P<quote>\\*[\"']?)(?P<secret>[^\s\"'|;\\]+)"
 _LONE = r"(?P<quote>\\*[\"']?)(?P<secret>[^\s\"'|;\\-][^\s\"'|;\\]*)"
 _MC = rf"\bmc{_B}(?:alias{_B}set|config{_B}host{_B}add){_B}\S+{_B}\S+{_B}\S+{_B}{_LONE}"
 _RABBITMQ = rf"\brabbitmqctl\b{_UP_TO}[ \t](?:add_user|change_password|authenticate_user){_B}\S+{_B}{_LONE}"
-_HTPASSWD = rf"\bhtpasswd\b{_UP_TO}[ \t]-\w{{0,5}}b\w{{0,5}}[ \t]{_UP_TO}(?P<secret>[^\s|;>&]+)(?=[ \t]*(?:\Z|[\n|;>&]))"
+_HTPASSWD = rf"\bhtpasswd\b{_UP_TO}[ \t]-\w{{0,5}}b\w{{0,5}}[ \t]++(?:[^\s|;>&]++[ \t]++(?=[^\s|;>&]))*+(?P<secret>[^\s|;>&]++)"
 _HTTP = rf"\b(?:curl|wget|http)\b{_UP_TO}[ \t](?:-u|--user)[ \t=]{{0,5}}[\"']?[^\s:\"']{{1,100}}:(?P<secret>[^\s\"'|;]+)"
 _COMMANDS = tuple(
     (tuple(hints.split()), re.compile(pattern))
     for hints, pattern in (
-        ("mysql mariadb", rf"\b(?:mysql|mariadb)[\w-]{{0,20}}\b{_UP_TO}[ \t]-p{_ARGUMENT}"),
+        ("mysql mariadb", rf"\b(?:mysql|mariadb)[\w-]{{0,20}}+\b{_UP_TO}[ \t]-p{_ARGUMENT}"),
         ("curl wget http", _HTTP),
         ("redis-cli", rf"\bredis-cli\b{_UP_TO}[ \t]-a[ \t]{{0,5}}{_LONE}"),
         ("sshpass", rf"\bsshpass\b{_UP_TO}[ \t]-p[ \t]{{0,5}}{_LONE}"),
@@ -32,13 +32,13 @@ _COMMANDS = tuple(
         ("mc", _MC),
         ("rabbitmqctl", _RABBITMQ),
         ("htpasswd", _HTPASSWD),
-        ("chpasswd", r"[\w.-]+:(?P<secret>[^\s\"'|]+)[\"']?[ \t]*\|[ \t]*(?:sudo[ \t]+)?chpasswd"),
+        ("chpasswd", rf"(?<![\w.-])[\w.-]++:(?P<secret>[^\s\"'|]{{1,512}}+)[\"']?(?:{_B})?\|(?:{_B})?(?:sudo{_B})?chpasswd"),
         ("--from-literal", rf"--from-literal(?:=|{_B})[\"']?[\w.-]+=(?P<secret>[^\s\"'|;]+)"),
     )
 )
 _FLAG = re.compile(r"(?<![\w-])(-{1,2}[\w-]++)([ \t]+)(?!-)(\\*[\"']?)([^\s\"'<>|;&\\]+)")
 
-_QUOTED = r"(?P<quote>\\*[\"']?)(?P<secret>[^\s\"';]+)"
+_QUOTED = r"(?P<quote>\\*+[\"']?)(?P<secret>[^\s\"';]+)"
 _SCHEME = r"(?:(?:[bB]earer|[bB]asic|[tT]oken)[ \t]+)?"
 _SETTERS = r"SetEnv|\w{1,12}_param|\w{1,20}_header|(?:Request)?Header[ \t]+(?:always[ \t]+)?(?:set|add|append)|[dD]efine"
 _CALL = rf"\([ \t]*[\"'](?P<name>[\w.-]+)[\"'][ \t]*,[ \t]*[\"']{_SCHEME}(?P<secret>[^\"'\n]+)"
@@ -62,7 +62,7 @@ _NAMED_DIRECTIVES = tuple(
 )
 _SQL = r"(?i:PASSWORD(?:[ \t]+FOR[ \t]+\S+)?|IDENTIFIED(?:[ \t]+WITH[ \t]+\S+)?[ \t]+BY)"
 _CHPASSWD = (
-    r"chpasswd:[^\n]*\n(?:[ \t]+(?!list)\w+:[^\n]*\n)*[ \t]+list:[ \t]*[|>]?-?[ \t]*\n"
+    r"chpasswd:[^\n]{0,200}+\n(?:[ \t]+(?!list)\w+:[^\n]{0,200}+\n){0,20}[ \t]+list:[ \t]*[|>]?-?[ \t]*\n"
     r"[ \t]+(?P<secret>\S+:\S+(?:\n[ \t]+\S+:\S+)*)"
 )
 _DIRECTIVES = tuple(
@@ -81,7 +81,7 @@ _DIRECTIVES = tuple(
         ("secret", r"\bsecret[ \t]+\"(?P<secret>[^\"\n]+)\"[ \t]*;"),  # named.conf
         ("login", r"\blogin[ \t]+\S+\s+(?:account[ \t]+\S+\s+)?password[ \t]+(?P<secret>\S+)"),  # .netrc
         (":", r"^(?![0-9a-fA-F:]+$)[\w.*-]+:(?:\d{2,5}|\*):[\w.*-]+:[\w.*@-]+:(?P<secret>\S+)$"),  # .pgpass
-        ("jdbc:oracle", r"jdbc:oracle:\w+:[^/\s]+/(?P<secret>[^@\s]+)@"),
+        ("jdbc:oracle", r"jdbc:oracle:\w{1,20}:[^/\s]{1,200}+/(?P<secret>[^@\s]{1,300}+)@"),
         ("Credentials(", r"Credentials\((?:\s*\"[^\"\n]*\"\s*,){3}\s*\"(?P<secret>[^\"\n]+)"),  # sbt
         ("/bot", r"/bot\d{6,12}:(?P<secret>[\w-]{8,})"),
         ("chpasswd:", _CHPASSWD),

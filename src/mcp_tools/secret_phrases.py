@@ -23,7 +23,7 @@ _PHRASES = (
     ("sing ", _GIVEN),
     ("and ", _GIVEN),
 )
-_MADE_UP = re.compile(r"[A-Za-z].*\d|\d.*[A-Za-z]|[!#$%^&*+~?]|[a-z][A-Z]")
+_MADE_UP = re.compile(r"\A(?=[^A-Za-z]*+[A-Za-z])\D*+\d|[!#$%^&*+~?]|[a-z][A-Z]")
 _PLAIN = re.compile(
     r"[~.]?/.*|https?://.*|\d+(?:\.\d+)*[.,]?|v\d[\w.-]*|[0-9a-f-]{20,}"  # paths, versions, hashes, objects, files
     r"|[\w-]+(?:/[\w.-]+)+|[\w.-]+\.(?:ya?ml|json|txt|key|crt|pem|conf|svc|local|io|com|py|go|java)(?::\d+)?[.,]?"

@@ -30,7 +30,7 @@ _SECRET_VALUES = re.compile(
 )
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_.-])[A-Za-z0-9+/_-]{16,}+(?:\r?\n[ \t]*[A-Za-z0-9+/]{4,})*={0,2}")
 _LOGIN = re.compile(r"[\w.+@-]{1,64}:[!-~]{4,200}")
-_HEX = re.compile(r"[0-9a-fA-F-]+\Z")
+_HEX = re.compile(r"[0-9a-fA-F-]++\Z")
 _PERCENT = re.compile(r"(?<![^\s\"'<>‹›])[^\s\"'<>‹›%]*+%[^\s\"'<>‹›]*+")
 _SEPARATORS = ("=", ":", "\n", " is ", "ith ", "sing ", "and ", "set", " -", "'", '"', "</", "eader ", "param ", "Env ", "ENV ")
 """One of them stands between the name of a secret and its value."""
