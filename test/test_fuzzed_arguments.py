@@ -224,7 +224,7 @@ def given_to(tool: ToolDeclaration, context: str, objects: list[dict[str, str]])
 def must_be_foreseen(tool: ToolDeclaration, arguments: dict[str, Any], result: CallToolResult) -> None:
     """What holds for the answer of every call."""
     text = text_of(result)
-    assert "unexpected" not in text, text
+    assert "failed unexpectedly" not in text, text
     assert "a defect of this tool" not in text, text
     controls = [char for char in text if ord(char) < 32 and char not in ALLOWED_CONTROLS]
     assert not controls, "control characters reach the client"
