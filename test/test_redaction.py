@@ -508,3 +508,38 @@ def test_a_mark_is_found_whatever_became_of_its_brackets(written: str) -> None:
 def test_looking_for_marks_takes_a_moment_however_long_the_text_is() -> None:
     assert contains_mark({"data": "QUJD" * 500_000}) == []
     assert contains_mark({"data": base64.b64encode(b"redacted: " * 50_000).decode()}) == []
+
+
+VALUE = "bare-passphrase-here"
+QUOTED_BY_THE_API_SERVER = (
+    f'Db "x" is invalid: spec.password: Invalid value: "{VALUE}": should match \'^[a-z]{{30}}$\'',
+    f'spec.credentials.password: Unsupported value: "{VALUE}": supported values: "a", "b"',
+    f'{{"message":"spec.apiKey: Duplicate value: \\"{VALUE}\\": bad"}}',
+    f'spec.password: Invalid value: {{"a":[{{"b":"}}","c":"{VALUE}"}}]}}: field is immutable',
+    f'spec.tokens: Invalid value: []string{{"a", "{VALUE}"}}: too many',
+    f'spec.password: Too long: "{VALUE}": may not be longer than 5',
+    f'Forbidden: core.PodSpec{{Env:[]core.EnvVar{{core.EnvVar{{Name:"GREETING", Value:"{VALUE}", ValueFrom:(nil)}}}}',
+    f'spec: Invalid value: {{"containers":[{{"env":[{{"name":"A","value":"1"}},{{"name":"B","value":"{VALUE}"}}]}}]}}',
+    f'{{"message":"Invalid value: {{\\"env\\":[{{\\"name\\":\\"A\\",\\"value\\":\\"{VALUE}\\"}}]}}"',
+)
+
+
+@pytest.mark.parametrize("text", QUOTED_BY_THE_API_SERVER)
+def test_what_an_api_server_quotes_of_an_object_in_its_complaint_is_marked(text: str) -> None:
+    output = REDACTOR.redact_text(text)
+    assert VALUE not in output
+    assert MARK.search(output)
+    assert REDACTOR.redact_text(output) == output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "spec.password: Required value: must be set",
+        "spec.tokens: Forbidden: field is immutable",
+        'metadata.name: Invalid value: "A": must be lower case',
+        'EnvVar{Name:"WORKERS", Value:"4"}',
+    ],
+)
+def test_a_complaint_that_quotes_no_secret_stays_readable(text: str) -> None:
+    assert REDACTOR.redact_text(text) == text

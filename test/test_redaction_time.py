@@ -26,7 +26,8 @@ FLOOR_SECONDS, MOST_SECONDS = 0.05, 0.5
 MODULES = tuple(
     importlib.import_module(f"mcp_tools.{name}")
     for name in (
-        "secret_commands", "secret_text", "secret_pairs", "secret_blocks", "secret_phrases", "secret_shapes", "secret_names",
+        "secret_commands", "secret_text", "secret_pairs", "secret_blocks", "secret_phrases", "secret_dumps",
+        "secret_shapes", "secret_names",
         "harmless_values", "redaction", "redaction_marks", "log_folding", "log_levels", "plain_text",
     )
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mcp_tools.harmless_values import is_harmless
 from mcp_tools.redaction_marks import is_marked
+from mcp_tools.secret_dumps import complaint
 from mcp_tools.secret_names import is_secret_name
 
 _NAME = re.compile(
@@ -82,6 +83,9 @@ def _replace(text: str, mark: Callable[[str], str], names: re.Pattern[str]) -> s
 def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     """Where the value after a name begins and ends; None when there is none on this line."""
     start = found.end()
+    complains, quoted = complaint(text, start)
+    if complains:
+        return quoted
     if scheme := _SCHEME.match(text, start):
         start = scheme.end()
     for pattern, group in _ENCLOSED:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from mcp_tools.redaction_marks import is_marked
 from mcp_tools.secret_blocks import mark_blocks
 from mcp_tools.secret_commands import mark_commands, mark_directives, mark_named_directives
+from mcp_tools.secret_dumps import mark_literals
 from mcp_tools.secret_names import is_flag_of_secret, may_name_secrets
 from mcp_tools.secret_pairs import mark_named_values
 from mcp_tools.secret_phrases import mark_addresses, mark_phrases
@@ -49,6 +50,8 @@ def redact_text(text: str, mark: Mark, depth: int = _DEPTH) -> str:
         text = URL_USERINFO.sub(lambda found: _marked(found, mark), text)
         text = mark_addresses(text, mark)
     text = mark_directives(text, mark)
+    if '"' in text:
+        text = mark_literals(text, mark)
     named = _separates(text) and may_name_secrets(text)
     text = mark_commands(text, mark, flags=named)
     if "Secret" in text and _SECRET_MANIFEST.search(text):
