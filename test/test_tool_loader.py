@@ -323,7 +323,7 @@ def test_our_own_server_gets_what_plugins_need_and_no_model_keys(tmp_path: Path)
     }  # fmt: skip
     settings = McpSettings(k8s_contexts="a,b", redaction_key_file=tmp_path / "key")
     given = server_address(settings, environment).environment
-    assert set(given) == {"KUBECONFIG", "AWS_PROFILE", "HTTPS_PROXY", "K8S_CONTEXTS", "REDACTION_KEY_FILE"}
+    assert set(given) == {"KUBECONFIG", "AWS_PROFILE", "HTTPS_PROXY", "K8S_CONTEXTS", "REDACTION_KEY_FILE", "MCP_PROFILE"}
     assert given["K8S_CONTEXTS"] == "a,b"
     assert given["REDACTION_KEY_FILE"] == str(tmp_path / "key")
 
