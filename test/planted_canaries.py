@@ -53,6 +53,9 @@ class NoRedactor:
     def redact_text(self, text: str) -> str:
         return text
 
+    def redact_echo(self, text: str) -> str:
+        return text
+
     def marks_of(self, _value: str) -> frozenset[str]:
         return frozenset()
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configuration.errors import ConfigurationError
+from configuration.errors import ConfigurationError, InvalidArguments
+from mcp_tools.error_answers import described
 from mcp_tools.redaction import MARK, Redactor, contains_mark
 from mcp_tools.redaction_key import read_or_create_key
 from mcp_tools.secret_names import is_secret_name, may_name_secrets
@@ -543,3 +544,13 @@ def test_what_an_api_server_quotes_of_an_object_in_its_complaint_is_marked(text:
 )
 def test_a_complaint_that_quotes_no_secret_stays_readable(text: str) -> None:
     assert REDACTOR.redact_text(text) == text
+
+
+def test_text_that_quotes_the_caller_has_fingerprints_of_its_own() -> None:
+    guess = "password=demo-passphrase-9f31"
+    redactor = Redactor(bytes(range(32)))
+    told = described(InvalidArguments(guess), redactor)["message"]
+    assert MARK.fullmatch(told.removeprefix("password="))
+    assert told == redactor.redact_echo(guess) != redactor.redact_text(guess)
+    assert told == described(InvalidArguments(guess), Redactor(bytes(range(32))))["message"]
+    assert redactor.redact_echo(redactor.redact_text(guess)) == redactor.redact_text(guess), "marks that are there stay"

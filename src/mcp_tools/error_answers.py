@@ -23,8 +23,8 @@ _REASON = re.compile(r"[A-Za-z]{1,60}")
 
 
 def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
-    """The server's side: an error as it may leave. Its message quotes the API server, so it is redacted."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_text(str(error)))}
+    """The server's side: an error as it may leave. Its message quotes the API server and the caller, so it is redacted."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(str(error)))}
     return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import re
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -72,6 +73,7 @@ class Redactor:
 
     def __init__(self, key: bytes) -> None:
         self._marker = Marker(key)
+        self._echo_marker = Marker(hmac.digest(key, b"text that quotes the caller", "sha256"))
         self._clean: set[str] = set()
         self._plain_names: set[str] = set()
         self._clean_keys: set[str] = set()
@@ -105,8 +107,16 @@ class Redactor:
 
         Looked at without escape sequences: a colour between a name and its value must not hide that they belong together.
         """
+        return self._redacted_text(text, self._marker)
+
+    def redact_echo(self, text: str) -> str:
+        """The same for text that may quote the caller: its fingerprints equal no others, so that a guess cannot be compared."""
+        return self._redacted_text(text, self._echo_marker)
+
+    @staticmethod
+    def _redacted_text(text: str, marker: Marker) -> str:
         plain = plain_text(text)
-        redacted = secret_text.redact_text(plain, self._marker.mark)
+        redacted = secret_text.redact_text(plain, marker.mark)
         return text if redacted == plain else redacted
 
     def marks_of(self, value: str) -> frozenset[str]:

@@ -133,7 +133,7 @@ async def _or_note(tools: ToolContext, name: str, asked: Awaitable[list[Section]
     try:
         return await asked
     except ClusterError as error:
-        return [Section(name, [], None, note=f"cannot be read: {tools.redactor.redact_text(str(error))[:300]}")]
+        return [Section(name, [], None, note=f"cannot be read: {tools.redactor.redact_echo(str(error))[:300]}")]
 
 
 def _conditions(kind: Kind, manifest: dict[str, Any]) -> list[Section]:

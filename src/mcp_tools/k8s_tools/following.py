@@ -112,7 +112,7 @@ async def _request(tools: ToolContext, api: ClusterApi, wanted: dict[str, str]) 
 
 def _named(tools: ToolContext, wanted: dict[str, str]) -> dict[str, Any]:
     """What was asked for, as it is said back: arguments that are no names may hold anything."""
-    return {key: plain_text(tools.redactor.redact_text(wanted.get(key, ""))) for key in ("kind", "namespace")}
+    return {key: plain_text(tools.redactor.redact_echo(wanted.get(key, ""))) for key in ("kind", "namespace")}
 
 
 def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> bytes:

@@ -176,7 +176,7 @@ async def _read_all(
         except ClusterError as error:
             if len(sources) == 1:
                 raise
-            return _Log([], cut_short=True, trouble=plain_text(tools.redactor.redact_text(str(error))))
+            return _Log([], cut_short=True, trouble=plain_text(tools.redactor.redact_echo(str(error))))
         lines = await asyncio.to_thread(read_lines, body, tools.redactor, source=index)
         return _Log(lines, *_shortened(len(lines), used, tail, alone=len(sources) == 1))
 
