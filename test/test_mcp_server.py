@@ -115,6 +115,13 @@ def test_arguments_are_neither_guessed_nor_ignored(nowhere: ToolClient, argument
     assert len(error["message"]) < 1000
 
 
+def test_unknown_arguments_are_said_back_only_so_far(nowhere: ToolClient) -> None:
+    many = nowhere.error("k8s_list_pods", {f"{number:05}" + "x" * 300: 1 for number in range(2_000)})["message"]
+    assert "and 1995 more unknown arguments" in many
+    assert len(many) < 3_000
+    assert "x" * 60 not in many
+
+
 def test_a_missing_argument_is_named(nowhere: ToolClient) -> None:
     assert "'name' is missing" in nowhere.error("k8s_get_resource", kind="pods")["message"]
 

@@ -554,3 +554,11 @@ def test_text_that_quotes_the_caller_has_fingerprints_of_its_own() -> None:
     assert told == redactor.redact_echo(guess) != redactor.redact_text(guess)
     assert told == described(InvalidArguments(guess), Redactor(bytes(range(32))))["message"]
     assert redactor.redact_echo(redactor.redact_text(guess)) == redactor.redact_text(guess), "marks that are there stay"
+
+
+def test_an_error_is_cut_before_it_is_redacted_and_in_the_middle_of_no_word() -> None:
+    told = described(InvalidArguments("password=" + "x" * 3_960 + " --token " + "y" * 1_000_000), Redactor(bytes(range(32))))
+    assert len(told["message"]) < 4_100
+    assert "yy" not in told["message"]
+    assert "characters, cut" in told["message"]
+    assert len(described(InvalidArguments("z" * 1_000_000), Redactor(bytes(range(32))))["message"]) < 4_100

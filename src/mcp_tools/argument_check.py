@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SHOWN_ERRORS = 5
 _SHOWN_CHARACTERS = 300
+_NAME = 60
+"""Characters of a name that a caller made up: more would only be said back."""
 _MOST_LEVELS = 100
 _TYPE_WORDS = {
     "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
@@ -36,7 +38,7 @@ class ArgumentCheck:
         """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
         for name, value in arguments.items():
             if why := _unsendable(name) or _unsendable(value):
-                raise InvalidArguments(f"{self._tool}: argument {name[:60]!r} {why}. Nothing was called.")
+                raise InvalidArguments(f"{self._tool}: argument {_short(name)!r} {why}. Nothing was called.")
         errors = self._errors(arguments)
         if not errors:
             return
@@ -68,10 +70,13 @@ class ArgumentCheck:
         schema: Any = error.schema
         instance: Any = error.instance
         known = list(schema.get("properties", {}))
-        for name in sorted(set(instance) - set(known)):
-            near = difflib.get_close_matches(name, known, 1, 0.6)
+        unknown = sorted(set(instance) - set(known))
+        for name in unknown[:_SHOWN_ERRORS]:
+            near = difflib.get_close_matches(name[:_NAME], known, 1, 0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known) or 'none'}"
-            yield f"unknown argument {name!r}: {hint}"
+            yield f"unknown argument {_short(name)!r}: {hint}"
+        if len(unknown) > _SHOWN_ERRORS:
+            yield f"and {len(unknown) - _SHOWN_ERRORS} more unknown arguments"
 
     def _shown(self, name: str) -> str:
         return _part(self._schema.get("properties", {}).get(name, {}))
@@ -143,8 +148,12 @@ def _complaint(error: ValidationError) -> str:
 
 def _where(path: Iterable[object]) -> str:
     """`filters.status` or `labels[0]`, quoted."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return repr(text.lstrip("."))
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_short(str(part))}" for part in path)
+    return repr(_clip(text.lstrip(".")))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
 
 
 def _part(schema: object) -> str:

@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 
 
 ERROR_MARK = "k8s-mcp/error"
+MESSAGE_LENGTH = 4_000
+"""Characters of an error that are told: it may quote what a caller, an API server or another server said."""
 _REASON = re.compile(r"[A-Za-z]{1,60}")
 
 
 def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
     """The server's side: an error as it may leave. Its message quotes the API server and the caller, so it is redacted."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(str(error)))}
+    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(_cut(str(error))))}
     return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
+
+
+def _cut(text: str) -> str:
+    """At a blank: half a secret would not be known any more."""
+    if len(text) <= MESSAGE_LENGTH:
+        return text
+    blank = max(text.rfind(" ", 0, MESSAGE_LENGTH), text.rfind("\n", 0, MESSAGE_LENGTH))
+    return f"{text[: blank if blank > 0 else MESSAGE_LENGTH]} … ({len(text):,} characters, cut)"
 
 
 def raised(tool: str, text: str, told: object, *, ours: bool = True) -> K8sMcpError:
