@@ -26,7 +26,10 @@ _REASON = re.compile(r"[A-Za-z]{1,60}")
 
 def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
     """The server's side: an error as it may leave. Its message quotes the API server and the caller, so it is redacted."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(_cut(str(error))))}
+    text = str(error)
+    kept = _cut(text)
+    cut = f" … (cut, {len(text):,} characters)" if len(kept) < len(text) else ""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(kept)) + cut}
     return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
 
 
@@ -35,7 +38,7 @@ def _cut(text: str) -> str:
     if len(text) <= MESSAGE_LENGTH:
         return text
     blank = max(text.rfind(" ", 0, MESSAGE_LENGTH), text.rfind("\n", 0, MESSAGE_LENGTH))
-    return f"{text[: blank if blank > 0 else MESSAGE_LENGTH]} … ({len(text):,} characters, cut)"
+    return text[: blank if blank > 0 else MESSAGE_LENGTH]
 
 
 def raised(tool: str, text: str, told: object, *, ours: bool = True) -> K8sMcpError:
