@@ -35,6 +35,7 @@ from mcp_tools.argument_check import ArgumentCheck
 from mcp_tools.asked_person import AskedPerson, Nobody, Person, question_result
 from mcp_tools.change_gate import ChangeGate, OpenQuestion
 from mcp_tools.error_answers import ERROR_MARK, described
+from mcp_tools.plain_text import plain_value, without_controls
 from mcp_tools.prompts import PROMPTS, get_prompt
 from mcp_tools.redaction import contains_mark
 from mcp_tools.request_guard import ToolCall, during
@@ -91,7 +92,9 @@ class ToolGate:
         """
         try:
             answer = await self._run(name, arguments, person or Nobody())
-            return _result(answer) if isinstance(answer, ToolAnswer) else question_result(answer.text, answer.token)
+            if not isinstance(answer, ToolAnswer):
+                return question_result(answer.text, answer.token)
+            return _result(answer, bulk=self._offered[name].bulk)
         except K8sMcpError as error:
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 (a tool call's top level)
@@ -196,8 +199,13 @@ def _with_defaults(declaration: ToolDeclaration, arguments: dict[str, Any]) -> d
     return copy.deepcopy(defaults) | arguments
 
 
-def _result(answer: ToolAnswer) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=answer.text)], structured_content=answer.structured)
+def _result(answer: ToolAnswer, *, bulk: bool) -> CallToolResult:
+    """Without what a terminal would obey, but for a bulk tool: its JSON is for a scanner, which wants a list as a watch has it."""
+    if bulk:
+        return CallToolResult(content=[TextContent(type="text", text=answer.text)], structured_content=answer.structured)
+    structured: Any = plain_value(answer.structured)
+    text = without_controls(answer.text)
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
 
 
 def _where(error: BaseException) -> str:
