@@ -200,7 +200,7 @@ def _with_defaults(declaration: ToolDeclaration, arguments: dict[str, Any]) -> d
 
 
 def _result(answer: ToolAnswer, *, bulk: bool) -> CallToolResult:
-    """Without what a terminal would obey, but for a bulk tool: its JSON is for a scanner, which wants a list as a watch has it."""
+    """Without what a terminal would obey, but for a bulk tool: a scanner wants a list as a watch has it."""
     if bulk:
         return CallToolResult(content=[TextContent(type="text", text=answer.text)], structured_content=answer.structured)
     structured: Any = plain_value(answer.structured)
