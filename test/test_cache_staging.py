@@ -140,6 +140,32 @@ def test_a_changed_redaction_rewrites_unchanged_objects_without_calling_it_a_cha
     assert scan(manager, "pods", staged("pods", secret, other), redaction="v2/key-b").changed == 2
 
 
+def test_what_other_rules_redacted_goes_without_a_deletion_when_its_object_can_no_longer_be_read(manager: CacheManager) -> None:
+    leaky = [api_object("pods", name, annotations={"token": f"leaked-{name}"}) for name in ("kept", "unread", "odd", "gone")]
+    scan(manager, "pods", staged("pods", *leaky), redaction="v1")
+    kept = staged("pods", api_object("pods", "kept", annotations={"token": "‹redacted:a›"}))
+    odd = Staged(PODS.read(api_object("pods", "odd", labels={"app": object()})), b"{}")
+    with manager.stage(CLUSTER, PODS, redaction="v2") as staging:
+        staging.add([*kept, odd])
+        staging.keep([leaky[0]["metadata"]["uid"], leaky[1]["metadata"]["uid"]])
+        outcome = staging.finish(resource_version="2", malformed=1)
+    assert (outcome.removed, outcome.total) == (1, 1)
+    assert query(manager.path, "SELECT name FROM pods") == [("kept",)]
+    assert query(manager.path, "SELECT name FROM deleted_objects") == [("gone",)]
+    assert query(manager.path, "SELECT count(*) FROM annotations WHERE value LIKE 'leaked%'") == [(0,)]
+    assert query(manager.path, "SELECT DISTINCT pod FROM containers") == [("kept",)]
+    assert query(manager.path, "SELECT malformed FROM cache_metadata") == [(2,)]
+
+
+def test_an_unreadable_object_of_the_same_rules_keeps_its_row(manager: CacheManager) -> None:
+    scan(manager, "pods", pods(2), redaction="v1")
+    unread = PODS.read(api_object("pods", "web-00001", "team-1"))
+    with manager.stage(CLUSTER, PODS, redaction="v1") as staging:
+        staging.add(pods(1))
+        staging.keep([unread.uid])
+        assert staging.finish(resource_version="2", malformed=1).total == 2
+
+
 def test_a_large_first_fill_is_visible_as_incomplete_until_its_last_chunk(
     manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,14 +25,14 @@ class StagedWrites:
         self._table = f"main.{quoted(self._kind.name)}"
 
     def remove(self, now: int) -> None:
-        """Move the removed objects to `deleted_objects`, with their last state."""
+        """Move the removed objects to `deleted_objects`, with their last state; not those that have none."""
         staged, kind = self._tables.removed, self._kind
         manifest = "NULL" if kind.name in _WITHOUT_MANIFEST else "coalesce(r.manifest, m.manifest)"
         self._execute(
             "INSERT OR REPLACE INTO main.deleted_objects (cluster, kind, uid, namespace, name, resource_version, created_at, "
             "first_seen_at, deleted_at, row, manifest) SELECT ?, ?, r.uid, r.namespace, r.name, r.resource_version, "
             f"r.created_at, coalesce(m.first_seen_at, ?), ?, r.row, {manifest} FROM {staged} r LEFT JOIN {self._table} m "
-            "ON m.cluster = ? AND m.uid = r.uid WHERE m.uid IS NOT NULL OR r.manifest IS NOT NULL",
+            "ON m.cluster = ? AND m.uid = r.uid WHERE r.row IS NOT NULL AND (m.uid IS NOT NULL OR r.manifest IS NOT NULL)",
             (self._cluster, kind.name, now, now, self._cluster),
         )
         gone = f"SELECT uid FROM {staged}"

@@ -91,9 +91,12 @@ class Staging:
     def keep(self, uids: Sequence[str]) -> None:
         """These objects exist but could not be read: what is stored of them stays, they are not taken to be deleted.
 
-        Not so when it was redacted by other rules: then nothing of it is kept.
+        Not so when it was redacted by other rules: then its row goes, and still it is not taken to be deleted.
         """
-        if not uids or self._scope.rewrite:
+        if self._scope.rewrite:
+            self._swap.drop(uids)
+            return
+        if not uids:
             return
         with self._errors():
             self._connection.execute(
@@ -139,6 +142,8 @@ class Staging:
                     self._add_changes(result, staged, old[uid], encoded)
                 else:
                     result.add_object(*arguments)
+            elif uid in stored and self._scope.rewrite:  # not to be stored, and what is stored was redacted by other rules
+                self._swap.drop([uid])
             elif uid in stored:  # unchanged, or not to be stored: either way its stored row stays
                 result.same.append((uid, key, staged.record.name, stored[uid]))
         self._tables.fill_alone(self._connection, result, self._seen_before(page))

@@ -66,7 +66,7 @@ class StagedRows:
 
 CHANGE_COLUMNS = ("uid", "namespace", "name", "field", "old", "new", "resource_version", "manager")
 REMOVED_COLUMNS = ("uid", "namespace", "name", "resource_version", "created_at", "row", "manifest")
-"""`manifest` null: the stored one is the last."""
+"""`manifest` null: the stored one is the last. `row` null: nothing says that the object was deleted, its row alone goes."""
 
 
 class StagingTables:

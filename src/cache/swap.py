@@ -8,19 +8,20 @@ the new one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from cache.object_rows import ObjectRows, StoredObjects, removed_row
 from cache.staged_writes import StagedWrites
-from cache.staging_tables import StagedRows, StagingTables, State, insert, quoted
+from cache.staging_tables import REMOVED_COLUMNS, StagedRows, StagingTables, State, insert, quoted
 from cache.ttl_manager import freshness_class
 from configuration.errors import CacheError
 from kinds.kind import Kind
 
 FIRST_FILL_CHUNK = 2000
+_NOTHING_RECORDED = (None,) * (len(REMOVED_COLUMNS) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Swap:
         self._generation = scope.generation
         self.tables = StagingTables(scope.kind)
         self._writes = StagedWrites(connection, scope.cluster, self.tables)
+        self._dropped: set[str] = set()
+
+    def drop(self, uids: Iterable[str]) -> None:
+        """Of these nothing may stay stored, though they exist: unless they are staged, their rows go without a trace."""
+        self._dropped.update(uids)
 
     def run(self, *, resource_version: str, malformed: int, duration_ms: int | None, strategy: str) -> ScanOutcome:
         removed = self._stage_removed()
@@ -106,7 +112,10 @@ class Swap:
         return int(self._execute(f"SELECT count(*) FROM {self.tables.objects} WHERE state = ?", (state,)).fetchone()[0])
 
     def _stage_removed(self) -> int:
-        """Rows whose object was not seen, as JSON; read before the write transaction, to keep that one short."""
+        """Rows whose object was not seen, as JSON; read before the write transaction, to keep that one short.
+
+        How many of them are deletions.
+        """
         where, parameters = "m.cluster = ?", [self._scope.cluster]
         if self._scope.scope:
             where, parameters = where + " AND m.namespace = ?", [*parameters, self._scope.scope]
@@ -119,8 +128,10 @@ class Swap:
         stored = StoredObjects(self._connection, self._scope.cluster, rows)
         count = 0
         while uids := [uid for (uid,) in cursor.fetchmany(500)]:
-            count += len(uids)
-            removed = StagedRows(removed=[removed_row(rows, last, None) for last in stored.objects(uids).values()])
+            gone = [uid for uid in uids if uid not in self._dropped]
+            count += len(gone)
+            removed = StagedRows(removed=[removed_row(rows, last, None) for last in stored.objects(gone).values()])
+            removed.removed += [(uid, *_NOTHING_RECORDED) for uid in uids if uid in self._dropped]
             self.tables.fill(self._connection, removed)
         return count
 
