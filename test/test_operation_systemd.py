@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from cache.ttl_manager import TtlPolicy
 from configuration.errors import LockHeld
 from scan_fixtures import SCANNER, ScannerProcess, query
 from scanner.daemon import LONGEST_TICK_SECONDS
@@ -212,6 +214,18 @@ def test_the_daemon_units_are_watched_over_and_dump_no_credentials(kind: str) ->
 
 def test_a_timer_that_finds_a_scanner_at_work_has_not_failed() -> None:
     assert options(unit("user", "k8s-mcp-scan.service"))["SuccessExitStatus"] == [str(LockHeld.exit_code)]
+
+
+def test_a_timer_and_cron_scan_again_before_what_they_stored_is_stale() -> None:
+    timer = options(unit("user", "k8s-mcp-scan.timer"))
+    every = re.fullmatch(r"\*:0/(\d+)", timer["OnCalendar"][0])
+    cron = re.search(r"^\*/(\d+) .* scan ", (FOLDER.parent / "cron" / "k8s-mcp-scan").read_text(), re.MULTILINE)
+    late = int(timer["RandomizedDelaySec"][0])
+    ttl = TtlPolicy().dynamic_ttl
+    assert every is not None
+    assert cron is not None
+    assert int(every[1]) * 60 + late < ttl
+    assert int(cron[1]) * 60 < ttl
 
 
 # --- the daemon
