@@ -30,7 +30,6 @@ from cache.kind_tables import ensure_kind_tables
 from cache.refresh_requests import RefreshRequest
 from cache.scan_lock import ScanLock
 from cache.staging import BATCH_SIZE, Staged, Staging
-from cache.status import database_size
 from cache.swap import ScanOutcome, ScanScope, Swap
 from cache.tables import CacheMetadata, ClusterModel, HistoryRules, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
@@ -49,21 +48,12 @@ __all__ = [
     "ScanOutcome",
     "Staged",
     "Staging",
-    "VacuumReport",
 ]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_ERROR = 1000
 _FREE_PAGES_A_RUN = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class VacuumReport:
-    """Size of the database with its log, before and after."""
-
-    bytes_before: int
-    bytes_after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,15 +228,6 @@ class CacheManager:
                 # fetchall, since the statement frees a page each time it is stepped
                 connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
         return report
-
-    def vacuum(self) -> VacuumReport:
-        """Write the whole database anew, without gaps. Readers go on; other writers wait, about a second for 100 MB."""
-        with self._file.errors(), self._file.exclusive() as connection:
-            before = database_size(self.path)
-            connection.execute("VACUUM")
-            # what readers still need of the log stays in it, until the last of them has finished
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            return VacuumReport(before, database_size(self.path))
 
     def _scrub(self) -> int:
         return scrub_outdated(self._file.read, self._file.write, self._kinds)

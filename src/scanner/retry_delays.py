@@ -49,10 +49,6 @@ class RetryDelays:
         """How long until the key may be tried; 0: now."""
         return 0.0 if self.may_try(key, now) else self._states[key].not_before - now
 
-    def put_off(self, key: Hashable, now: float, seconds: float) -> None:
-        """No failure, but nothing to be looked at again sooner than this."""
-        self._states[key] = _State(0, now + min(seconds, NOT_PERMITTED_SECONDS))
-
     def forget(self, key: Hashable) -> None:
         """Let the key be tried at once."""
         self._states.pop(key, None)
