@@ -226,8 +226,36 @@ def test_the_last_check_never_moves_backwards_and_an_error_is_over(manager: Cach
 def test_a_cluster_that_is_followed_counts_as_reachable(manager: CacheManager, clock: Clock) -> None:
     scan(manager, "pods", [])
     clock.now += 1000
-    manager.apply(CLUSTER, [delta("pods", until="100")])
-    assert query(manager.path, "SELECT last_success_at FROM clusters") == [(START + 1000,)]
+    manager.apply(CLUSTER, [delta("pods", until="100", checked_at=START + 990)])
+    assert query(manager.path, "SELECT last_success_at FROM clusters") == [(START + 990,)], "when it was heard"
+
+
+def test_a_watch_that_nothing_came_from_makes_nothing_reachable_and_ends_no_failure(manager: CacheManager, clock: Clock) -> None:
+    """As when a computer wakes up after two days and has no network yet."""
+    scan(manager, "pods", pods(3))
+    scan(manager, "nodes", [])
+    assert manager.apply(CLUSTER, [delta("nodes", checked_at=START + 5, until="100")])[0].applied
+    clock.now += 2 * 86_400
+    manager.record_failure(CLUSTER, KINDS["nodes"], "it did not answer", permitted=False)
+    for silent in (START + 5, 0):
+        assert manager.apply(CLUSTER, [delta("nodes", since="100", checked_at=silent, until="100")])[0].applied
+    assert manager.cleanup().purged == []
+    assert query(manager.path, "SELECT count(*) FROM pods") == [(3,)]
+    failure = "SELECT permitted, last_error, last_error_at, last_checked_at FROM cache_metadata WHERE kind = 'nodes'"
+    assert query(manager.path, failure) == [(0, "it did not answer", clock.now, START + 5)]
+    assert query(manager.path, "SELECT last_success_at FROM clusters") == [(START,)]
+    clock.now += 60
+    manager.apply(CLUSTER, [delta("nodes", since="100", checked_at=clock.now - 1, until="100")])
+    assert query(manager.path, failure) == [(1, None, None, clock.now - 1)]
+    assert query(manager.path, "SELECT last_success_at FROM clusters") == [(clock.now - 1,)]
+
+
+def test_what_was_heard_before_a_failure_does_not_end_it(manager: CacheManager, clock: Clock) -> None:
+    scan(manager, "pods", pods(3))
+    clock.now += 60
+    manager.record_failure(CLUSTER, PODS, "it did not answer")
+    manager.apply(CLUSTER, [delta("pods", checked_at=START + 50, until="100")])
+    assert query(manager.path, "SELECT last_error FROM cache_metadata") == [("it did not answer",)]
 
 
 def test_when_a_kind_was_counted_is_kept_until_it_is_listed_again(manager: CacheManager, reader: CacheReader) -> None:

@@ -25,11 +25,16 @@ SUCCESS_NOTED_SECONDS = 10
 """A cluster's last_success_at moves at most so often: an idle cluster then costs one page of the log, not two."""
 
 _ON_TARGET = "cluster = ? AND kind = ? AND scope = ?"
+_IS_NEWS = ":checked_at > max(coalesce(last_checked_at, 0), coalesce(last_error_at, 0) - 1)"
+"""A watch that nothing came from says nothing: neither that the API server answers, nor that a failure is over."""
 _ADVANCE = (  # max() of two arguments is a scalar function in SQLite
-    "UPDATE main.cache_metadata SET resource_version = ?, last_checked_at = max(coalesce(last_checked_at, 0), ?), "
-    "expires_at = max(coalesce(last_checked_at, 0), ?) + ?, ttl_seconds = ?, item_count = item_count + ?, permitted = 1, "
-    "last_error = NULL, last_error_at = NULL, strategy = ?, generation = generation + ? "
-    f"WHERE {_ON_TARGET} AND generation = ?"
+    "UPDATE main.cache_metadata SET resource_version = :until, last_checked_at = max(coalesce(last_checked_at, 0), :checked_at), "
+    "expires_at = max(coalesce(last_checked_at, 0), :checked_at) + :ttl, ttl_seconds = :ttl, item_count = item_count + :growth, "
+    f"permitted = CASE WHEN {_IS_NEWS} THEN 1 ELSE permitted END, "
+    f"last_error = CASE WHEN {_IS_NEWS} THEN NULL ELSE last_error END, "
+    f"last_error_at = CASE WHEN {_IS_NEWS} THEN NULL ELSE last_error_at END, "
+    "strategy = :strategy, generation = generation + :touched "
+    "WHERE cluster = :cluster AND kind = :kind AND scope = :scope AND generation = :generation AND resource_version = :since"
 )
 
 
@@ -83,8 +88,8 @@ class DeltaApply:
                 return [DeltaOutcome(one.delta.kind.name, one.delta.scope, applied=False, why="never listed") for one in prepared]
             for one in prepared:
                 self._apply(one, int(now))
-            if any(not one.why for one in prepared):
-                self._note_success(int(now), int(started_at))
+            if heard_at := [int(one.delta.checked_at) for one in prepared if not one.why]:
+                self._note_success(max(heard_at), int(started_at))
         return [self._outcome(one) for one in prepared]
 
     def _prepare(self, delta: Delta, number: int) -> _Prepared:
@@ -121,12 +126,9 @@ class DeltaApply:
     def _apply(self, one: _Prepared, now: int) -> None:
         if one.why:
             return
-        delta, fold = one.delta, one.fold
-        ttl, checked_at = self._policy.ttl_seconds(delta.kind), int(delta.checked_at)
+        fold = one.fold
         growth = 0 if fold is None else fold.added - fold.removed
-        values = (delta.until, checked_at, checked_at, ttl, ttl, growth, delta.strategy, int(fold is not None))
-        guard = (*self._target(delta), one.generation)
-        if self._connection.execute(f"{_ADVANCE} AND resource_version = ?", (*values, *guard, delta.since)).rowcount != 1:
+        if self._connection.execute(_ADVANCE, self._advanced(one, growth)).rowcount != 1:
             one.why = "conflict"
             return
         one.item_count += growth
@@ -136,10 +138,27 @@ class DeltaApply:
             writes.store(now)
             writes.record_changes(now)
 
-    def _note_success(self, now: int, started_at: int) -> None:
+    def _advanced(self, one: _Prepared, growth: int) -> dict[str, object]:
+        delta = one.delta
+        return {
+            "until": delta.until,
+            "checked_at": int(delta.checked_at),
+            "ttl": self._policy.ttl_seconds(delta.kind),
+            "growth": growth,
+            "strategy": delta.strategy,
+            "touched": int(one.fold is not None),
+            "cluster": self._cluster,
+            "kind": delta.kind.name,
+            "scope": delta.scope,
+            "generation": one.generation,
+            "since": delta.since,
+        }
+
+    def _note_success(self, heard_at: int, started_at: int) -> None:
+        """As of when the API server was heard, which may be long ago: a poll of a dead watch fails only minutes later."""
         self._connection.execute(
             "UPDATE main.clusters SET last_success_at = ? WHERE name = ? AND coalesce(last_success_at, 0) < ?",
-            (now, self._cluster, max(started_at, now - SUCCESS_NOTED_SECONDS)),
+            (heard_at, self._cluster, min(heard_at, max(started_at, heard_at - SUCCESS_NOTED_SECONDS))),
         )
 
     def _cluster_uid(self) -> str | None:
