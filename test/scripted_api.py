@@ -23,7 +23,8 @@ CLUSTER_UID = "5c7e9a3e-0000-4000-8000-000000000001"
 class ScriptedApi:
     """`items` maps a collection's path to its objects: anything that JSON can say, or bytes that are sent as they are.
 
-    A list is one page, in one `resourceVersion` (`version`). A watch gets the lines of `events` and then nothing more.
+    A list is one page, in one `resourceVersion` (`version`). A watch gets the lines of `events`, `first_event_seconds` after
+    its headers, and then nothing more.
     Every other collection is empty; `objects` maps the path of a single object to it. `requests` records method, path and query.
     """
 
@@ -31,6 +32,7 @@ class ScriptedApi:
     events: dict[str, list[Any]] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
     version: int = 100
+    first_event_seconds: float = 0.0
     url: str = ""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -76,6 +78,7 @@ class ScriptedApi:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        await asyncio.sleep(self.first_event_seconds)
         for event in self.events.get(request.path, []):
             await response.write((event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n")
         await asyncio.sleep(float(request.query.get("timeoutSeconds") or 300))

@@ -13,8 +13,9 @@ import pytest
 
 from controlplane.control_plane import ControlPlane
 from fault_proxy import Fault, FaultProxy
-from following_fixtures import Follower
+from following_fixtures import Follower, told
 from scan_fixtures import SCANNER
+from scripted_api import scripted_api
 
 SLOW_SECONDS = 4.0
 
@@ -36,6 +37,18 @@ async def test_a_page_is_waited_for_as_long_as_the_caller_says(
             with pytest.raises(AssertionError, match="no answer within 3 s to connect and 2 s to read"):
                 await asked
             assert time.monotonic() - began < timeout_seconds + 1
+
+
+async def test_a_catch_up_waits_for_events_that_come_a_while_after_the_headers(
+    follower: Callable[..., Any], tmp_path: Path
+) -> None:
+    late = {"metadata": {"name": "late", "namespace": "default", "uid": "u1", "resourceVersion": "101"}}
+    with scripted_api() as api:
+        api.events["/api/v1/configmaps"] = [{"type": "MODIFIED", "object": {"apiVersion": "v1", "kind": "ConfigMap"} | late}]
+        api.first_event_seconds = 0.3
+        server: Follower = await follower(api.kubeconfig(tmp_path))
+        result = await server.poll_one("configmaps", "", "100", hold=False)
+        assert (told(result), result["cursor"], result["more"]) == ([("MODIFIED", "late")], "101", False)
 
 
 async def test_silence_is_the_time_without_a_byte_not_the_length_of_an_answer(

@@ -21,7 +21,8 @@ MAX_BYTES = 128 * 1024 * 1024
 PER_TARGET = 2
 """Two clients may follow the same thing from different places; a third takes the place of the one that was polled last."""
 CATCH_UP_SECONDS = (10, 10)
-LEAST_QUIET_SECONDS = 0.05
+LEAST_QUIET_SECONDS = 0.5
+"""After the headers the first event may be long in coming: without a watch cache they are sent before etcd is asked."""
 MOST_READING_SECONDS = 5.0
 
 
