@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -46,21 +47,23 @@ def test_a_kind_is_due_at_four_fifths_of_its_ttl(freshness: Freshness | None, no
 
 
 @pytest.mark.parametrize(
-    ("now", "reachable_at", "started_at", "purged"),
+    ("now", "reachable_at", "looking_since", "purged"),
     [
         (2299, 2299, 0, False),
         (2300, 2299, 0, True),
         (9000, None, 0, False),
         (9000, 8000, 0, False),
-        (9000, 8990, 8995, False),
-        (9000, 8999, 8995, True),
+        (9000, 8999, 7701, False),
+        (9000, 8999, 7700, True),
+        (9000, 8000, -math.inf, False),
+        (9000, 8999, -math.inf, True),
     ],
-    ids=["within grace", "past grace", "never reached", "unreachable", "before the first success", "after it"],
+    ids=["within grace", "past grace", "never reached", "unreachable", "no time to look", "time enough", "away", "age alone"],
 )
-def test_old_rows_are_purged_only_while_the_cluster_answers(
-    now: int, reachable_at: int | None, started_at: int, purged: bool
+def test_old_rows_are_purged_only_while_the_cluster_answers_and_after_the_time_to_look(
+    now: int, reachable_at: int | None, looking_since: float, purged: bool
 ) -> None:
-    assert GRACE.may_purge(CHECKED, now, reachable_at=reachable_at, started_at=started_at) is purged
+    assert GRACE.may_purge(CHECKED, now, reachable_at=reachable_at, looking_since=looking_since) is purged
 
 
 def test_each_class_has_its_ttl() -> None:
@@ -169,15 +172,25 @@ def test_rows_that_a_killed_process_left_without_freshness_are_removed_by_the_ne
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,), table
 
 
-def test_nothing_is_purged_between_a_start_and_the_first_answer_of_the_cluster(
+def test_nothing_is_purged_between_a_start_and_ttl_and_grace_later_though_the_cluster_answers(
     open_manager: Callable[..., CacheManager], clock: Clock
 ) -> None:
+    """A scanner that was away has the time to list everything against its old rows: only so deletions are found."""
     first = open_manager(policy=GRACE)
     scan(first, "pods", pods(3))
-    scan(first, "nodes", [])
     clock.now += 100_000
     again = open_manager(policy=GRACE, register=False)
     assert again.cleanup().purged == []
-    clock.now += 1
-    again.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid-of-kube-system"))
-    assert (CLUSTER, "pods", "") in again.cleanup().purged
+    for seconds, purged in ((1, []), (1298, []), (1, ["pods"])):  # TTL 300, grace 1000
+        clock.now += seconds
+        again.register_cluster(ClusterIdentity(cluster=CLUSTER, uid="uid-of-kube-system"))
+        assert [kind for _, kind, _ in again.cleanup().purged] == purged
+
+
+def test_what_is_to_be_spared_is_not_purged(open_manager: Callable[..., CacheManager], clock: Clock) -> None:
+    manager = open_manager(policy=GRACE)
+    scan(manager, "pods", pods(3))
+    clock.now += 1400
+    scan(manager, "nodes", [])
+    assert manager.cleanup(spare=lambda cluster, kind: (cluster, kind) == (CLUSTER, "pods")).purged == []
+    assert manager.cleanup().purged == [(CLUSTER, "pods", "")]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from cache.cache_manager import CacheManager
+from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.refresh_requests import request_refresh
 from cache.ttl_manager import TtlPolicy
@@ -481,3 +481,53 @@ async def test_jobs_run_at_once_after_the_clock_was_set_back() -> None:
     finally:
         watching.cancel()
         scheduler.shutdown(wait=False)
+
+
+async def test_what_is_being_listed_is_not_purged_and_its_deletions_are_found(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    """As after a night with the lid closed: the rows are past their grace, and their LIST takes its time."""
+    coordinator = make(policy=TtlPolicy(stale_grace=1000), cleanup_interval=1)
+    await ticked(coordinator, clock)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_context: str, kind: str, _token: str) -> None:
+        if kind == "pods":
+            started.set()
+            await go_on.wait()
+
+    tools.before_page = hold
+    tools.objects[CLUSTER, "pods"].pop()
+    clock.now += 1400
+    coordinator.tick(clock.now)
+    await started.wait()
+    for _ in range(2):  # what the first one began may have been too early to find the cluster answering
+        clock.now += 2
+        coordinator.tick(clock.now)
+        await eventually(lambda: "cleanup" not in coordinator._background)
+    go_on.set()
+    await coordinator.settle()
+    path = coordinator._cache.path
+    assert query(path, "SELECT count(*) FROM pods") == [(1,)]
+    assert query(path, "SELECT name FROM deleted_objects") == [("web-0002",)]
+
+
+async def test_after_a_long_absence_everything_has_ttl_and_grace_to_be_listed_before_it_is_purged(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    coordinator = make(cleanup_interval=1, dynamic_interval=100)
+    await ticked(coordinator, clock)
+    tools.before_page = Failing(Unreachable("no answer"), lambda _context, kind, _token: kind == "pods")
+    clock.now += 3 * 86_400
+    left = []
+    for seconds in (0, 10, 40_000, 46_000, 500):  # 86,510 s after the first, TTL and grace are 86,700 s
+        clock.now += seconds
+        coordinator._cache.register_cluster(ClusterIdentity(cluster=CLUSTER, uid=f"uid-of-{CLUSTER}"))
+        await ticked(coordinator, clock)
+        await ticked(coordinator, clock)
+        left.append(query(coordinator._cache.path, "SELECT count(*) FROM pods")[0][0])
+    assert left == [2, 2, 2, 2, 2]
+    clock.now += 200
+    coordinator._cache.register_cluster(ClusterIdentity(cluster=CLUSTER, uid=f"uid-of-{CLUSTER}"))
+    await ticked(coordinator, clock)
+    assert query(coordinator._cache.path, "SELECT count(*) FROM pods") == [(0,)]

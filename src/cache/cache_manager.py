@@ -18,7 +18,15 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.api_usage import add_usage
-from cache.cleanup import CleanupReport, clean_up, forget_freshness, forget_history, remove_unowned_rows
+from cache.cleanup import (
+    CleanupReport,
+    Spare,
+    clean_up,
+    forget_freshness,
+    forget_history,
+    nothing_spared,
+    remove_unowned_rows,
+)
 from cache.connection import immediate
 from cache.database_file import DatabaseFile
 from cache.delta import Delta, DeltaOutcome, ObjectChange
@@ -212,8 +220,12 @@ class CacheManager:
 
     # --- housekeeping
 
-    def cleanup(self) -> CleanupReport:
-        """Purge, forget old history, return free space; in small transactions."""
+    def cleanup(self, *, looking_since: float | None = None, spare: Spare = nothing_spared) -> CleanupReport:
+        """Purge, forget old history, return free space; in small transactions.
+
+        `looking_since`: from when on every kind had the chance to be scanned, by default since this was opened; -inf
+        where nothing but the age of the rows is to count. What is to be spared is not purged.
+        """
         with self._file.errors():
             report = clean_up(
                 self._file.read,
@@ -221,7 +233,8 @@ class CacheManager:
                 self._kinds,
                 self._policy,
                 now=self._clock(),
-                started_at=self._started_at,
+                looking_since=self._started_at if looking_since is None else looking_since,
+                spare=spare,
             )
             report.scrubbed = self._scrub()
             with self._file.exclusive() as connection, immediate(connection):

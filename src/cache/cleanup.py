@@ -33,6 +33,8 @@ BATCH = 500
 _SERVED_REQUESTS_KEPT_SECONDS = 86_400
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
+Spare = Callable[[str, str], bool]
+"""Whether a (cluster, kind name) is not to be purged now, however old: it is just being listed."""
 
 
 @dataclass(slots=True)
@@ -51,16 +53,28 @@ class CleanupReport:
     scrubbed: int = 0
 
 
+def nothing_spared(_cluster: str, _kind: str) -> bool:
+    """Nobody is looking at any kind now."""
+    return False
+
+
 def clean_up(
-    read: Transaction, write: Transaction, kinds: Mapping[str, Kind], policy: TtlPolicy, *, now: float, started_at: float
+    read: Transaction,
+    write: Transaction,
+    kinds: Mapping[str, Kind],
+    policy: TtlPolicy,
+    *,
+    now: float,
+    looking_since: float,
+    spare: Spare,
 ) -> CleanupReport:
-    """Purge what is too old (`TtlPolicy.may_purge`), and forget old history."""
+    """Purge what is too old (`TtlPolicy.may_purge`) and not to be spared, and forget old history."""
     report = CleanupReport()
     with read() as connection:
-        old = _purgeable(connection, policy, now=now, started_at=started_at)
+        old = _purgeable(connection, policy, now=now, looking_since=looking_since, spare=spare)
     if old:
         with write() as connection:  # looked at again: what was scanned meanwhile is not old any more
-            report.purged = _purgeable(connection, policy, now=now, started_at=started_at)
+            report.purged = _purgeable(connection, policy, now=now, looking_since=looking_since, spare=spare)
             for cluster, kind, scope in report.purged:
                 model = CacheMetadata
                 connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
@@ -80,13 +94,16 @@ def clean_up(
     return report
 
 
-def _purgeable(connection: Connection, policy: TtlPolicy, *, now: float, started_at: float) -> list[tuple[str, str, str]]:
+def _purgeable(
+    connection: Connection, policy: TtlPolicy, *, now: float, looking_since: float, spare: Spare
+) -> list[tuple[str, str, str]]:
     statement = select(ClusterModel.name, ClusterModel.last_success_at)
     reachable = {name: at for name, at in connection.execute(statement)}  # noqa: C416  -- rows are no tuples to dict()
     return [
         (row.cluster, row.kind, row.scope)
         for row in read_freshness(connection)
-        if policy.may_purge(row, now, reachable_at=reachable.get(row.cluster), started_at=started_at)
+        if policy.may_purge(row, now, reachable_at=reachable.get(row.cluster), looking_since=looking_since)
+        and not spare(row.cluster, row.kind)
     ]
 
 

@@ -30,15 +30,19 @@ class TtlPolicy:
     def expires_at(self, kind: Kind, checked_at: int) -> int:
         return checked_at + self.ttl_seconds(kind)
 
-    def may_purge(self, freshness: Freshness, now: float, *, reachable_at: int | None, started_at: float) -> bool:
+    def may_purge(self, freshness: Freshness, now: float, *, reachable_at: int | None, looking_since: float) -> bool:
         """Whether rows may be removed because of their age.
 
-        Only past TTL and grace, and only while the cluster answers: its last success (`reachable_at`) must lie after
-        this process's start and within two dynamic TTLs. Otherwise old data is the best there is, and stays, labelled.
+        Only past TTL and grace, both counted anew from `looking_since`: a scanner that was away has to look first, since
+        only from the old rows can it tell what was deleted meanwhile. And only while the cluster answers: its last success
+        (`reachable_at`) must lie after that and within two dynamic TTLs. Otherwise old data is the best there is, and
+        stays, labelled.
         """
-        if freshness.expires_at is None or now < freshness.expires_at + self.stale_grace:
+        if freshness.expires_at is None:
             return False
-        return reachable_at is not None and reachable_at >= max(started_at, now - 2 * self.dynamic_ttl)
+        if now < max(freshness.expires_at, looking_since + freshness.ttl_seconds) + self.stale_grace:
+            return False
+        return reachable_at is not None and reachable_at >= max(looking_since, now - 2 * self.dynamic_ttl)
 
     def history_limit(self, now: float) -> int:
         """Changes and deleted objects older than this epoch second are forgotten."""

@@ -130,4 +130,5 @@ def schedule(settings: ScannerSettings) -> Schedule:
         dynamic_interval=settings.scanner_dynamic_interval,
         cleanup_interval=settings.cache_cleanup_interval,
         full_list_interval=settings.scanner_full_list_interval,
+        longest_absence=settings.cache_stale_grace,
     )

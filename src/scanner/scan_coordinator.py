@@ -100,6 +100,9 @@ class ScanCoordinator:
         self._under_way: set[asyncio.Task[None]] = set()
         self._background: dict[str, asyncio.Task[None]] = {}
         self._cleaned_at: float | None = None
+        self._ticked_at: float | None = None
+        self._looking_since = 0.0
+        """Epoch seconds: since when ticks have come without a gap in which everything could have grown too old."""
 
     @property
     def on_report(self) -> Callable[[KindReport], None] | None:
@@ -123,6 +126,9 @@ class ScanCoordinator:
     def tick(self, now: float) -> None:
         """Start what is due, and return at once. A round that is still under way is not started again."""
         self._following = True
+        if self._ticked_at is None or abs(now - self._ticked_at) > self._schedule.longest_absence:
+            self._looking_since = now
+        self._ticked_at = now
         self._in_background("round", lambda: self._round(now))
         if self._cleaned_at is None or now < self._cleaned_at:  # or the clock was set back
             self._cleaned_at = now  # not before a first round had the chance to reach the clusters
@@ -138,6 +144,9 @@ class ScanCoordinator:
     def running(self) -> tuple[Target, ...]:
         """The scans that are waiting for a slot or under way."""
         return tuple(self._running)
+
+    def _is_running(self, cluster: str, kind: str) -> bool:
+        return (cluster, kind) in self._running
 
     async def settle(self) -> None:
         """Wait until nothing is under way but following: for one-shot commands and tests."""
@@ -238,7 +247,8 @@ class ScanCoordinator:
             self._dispatch(cluster, to_verify=list(kinds.values()))
 
     async def _clean_up(self) -> None:
-        report = await asyncio.to_thread(self._cache.cleanup)
+        cleanup = functools.partial(self._cache.cleanup, looking_since=self._looking_since, spare=self._is_running)
+        report = await asyncio.to_thread(cleanup)
         log.debug("cleaned up: %s", report)
 
     # --- visits

@@ -25,6 +25,8 @@ class Schedule:
     cleanup_interval: float
     full_list_interval: float = math.inf
     """After this a kind is listed as a whole again, however well it was kept up."""
+    longest_absence: float = 86_400
+    """A scanner that did nothing for longer, on a machine that was asleep, begins anew to look before anything is purged."""
 
     def interval(self, kind: Kind) -> float:
         return self.dynamic_interval if kind.dynamic else self.static_interval
