@@ -154,6 +154,48 @@ def test_what_may_no_longer_be_listed_is_stale_and_says_why(manager: CacheManage
     assert "may no longer list" in envelope.note
 
 
+def test_what_was_listed_before_the_rights_narrowed_is_as_old_as_it_is(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    scan(manager, "pods", pods(10))
+    clock.now += 43_200
+    manager.record_failure(CLUSTER, PODS, "forbidden", permitted=False)
+    scan(manager, "pods", staged("pods", api_object("pods", "web-00000", "team-0")), scope="team-0")
+    own = reader.list(CLUSTER, ListQuery(PODS, namespace="team-0")).envelope
+    assert (own.fresh, own.complete, own.age_seconds, own.total) == (True, True, 0, 1)
+    other = reader.list(CLUSTER, ListQuery(PODS, namespace="team-1")).envelope
+    assert (other.fresh, other.age_seconds, other.total) == (False, 43_200, 2)
+    assert "may no longer list" in other.note
+    everywhere = reader.list(CLUSTER, ListQuery(PODS)).envelope
+    assert (everywhere.fresh, everywhere.complete, everywhere.age_seconds, everywhere.total) == (False, False, 43_200, 9)
+    assert "may no longer list" in everywhere.note
+
+
+def test_a_namespace_that_never_could_be_listed_is_not_permitted_rather_than_empty(
+    manager: CacheManager, reader: CacheReader
+) -> None:
+    manager.record_failure(CLUSTER, PODS, "pods is forbidden", permitted=False)
+    scan(manager, "pods", pods(1), scope="team-0")
+    with pytest.raises(NotPermitted, match="pods is forbidden"):
+        reader.list(CLUSTER, ListQuery(PODS, namespace="team-1"))
+    with pytest.raises(NotPermitted, match="pods is forbidden"):
+        reader.get(CLUSTER, PODS, "team-1", "web-1")
+    everywhere = reader.list(CLUSTER, ListQuery(PODS)).envelope
+    assert (everywhere.fresh, everywhere.complete, everywhere.total) == (True, False, 1)
+
+
+def test_all_rows_together_are_as_old_as_those_of_a_namespace_that_may_no_longer_be_listed(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    for namespace in ("a", "b"):
+        scan(manager, "pods", staged("pods", api_object("pods", "web", namespace)), scope=namespace)
+    clock.now += 3600
+    manager.record_failure(CLUSTER, PODS, "forbidden", permitted=False, scope="b")
+    scan(manager, "pods", staged("pods", api_object("pods", "web", "a")), scope="a")
+    ages = {name: reader.list(CLUSTER, ListQuery(PODS, namespace=name)).envelope.age_seconds for name in ("a", "b", None)}
+    assert ages == {"a": 0, "b": 3600, None: 3600}
+
+
 def test_an_object_that_does_not_exist_is_said_as_of_the_scan(manager: CacheManager, reader: CacheReader) -> None:
     scan(manager, "pods", pods(1))
     found = reader.get(CLUSTER, PODS, "team-0", "nothing")

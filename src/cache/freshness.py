@@ -92,17 +92,20 @@ def require_scanned(freshness: Freshness | None, cluster: str, kind: str, known_
 def combine(rows: Sequence[Freshness], namespace: str | None = None) -> Freshness | None:
     """One freshness from the scopes of one (cluster, kind); None when there are none.
 
-    A namespace's own scope answers for it. Several namespaces without a cluster-wide LIST make an incomplete whole, as
-    old as its oldest part.
+    A namespace's own scope answers for it, for one without a scope only a cluster-wide LIST does, however old. Several
+    namespaces without a cluster-wide LIST make an incomplete whole. It is as old as the oldest of the rows that it shows:
+    those of a scope that may no longer be listed stay until they are purged, and count.
     """
     by_scope = {row.scope: row for row in rows}
     whole = by_scope.pop(WHOLE_CLUSTER, None)
+    if namespace:
+        own = by_scope.get(namespace)
+        return own if own is not None and _newer(own, whole) else whole
     parts = [row for row in by_scope.values() if row.scanned]
-    if namespace and namespace in by_scope and _newer(by_scope[namespace], whole):
-        return by_scope[namespace]
     if not parts or (whole is not None and whole.permitted is not False and whole.scanned):
         return whole if whole is not None else next(iter(by_scope.values()), None)
-    oldest = min(parts, key=lambda row: row.last_checked_at or 0)
+    shown = [*parts, whole] if whole is not None and whole.scanned else parts
+    oldest = min(shown, key=lambda row: row.last_checked_at or 0)
     return replace(oldest, scope=WHOLE_CLUSTER, item_count=sum(row.item_count for row in parts), complete=False)
 
 
@@ -129,14 +132,16 @@ def envelope(freshness: Freshness, now: float, *, total: int | None, shown: int,
 
 
 def _note(freshness: Freshness, now: float) -> str:
+    fresh = freshness.is_fresh(now)
+    if not freshness.complete and freshness.last_full_at is None:
+        return "the first scan has not finished; there is more than this"
+    if freshness.permitted is False and not fresh:
+        where = "" if freshness.complete else " in every namespace that is shown"
+        return f"stale: the scanner's credentials may no longer list {freshness.kind}{where}"
     if not freshness.complete:
-        if freshness.last_full_at is None:
-            return "the first scan has not finished; there is more than this"
         return "only the namespaces that the scanner's credentials may list"
-    if freshness.is_fresh(now):
+    if fresh:
         return ""
-    if freshness.permitted is False:
-        return f"stale: the scanner's credentials may no longer list {freshness.kind}"
     if freshness.last_error:
         return f"stale: the last scan failed: {freshness.last_error[:200]}"
     if freshness.is_ahead(now):
