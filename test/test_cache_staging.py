@@ -237,6 +237,25 @@ def test_a_scan_of_one_namespace_leaves_the_others_alone(manager: CacheManager, 
     assert reader.list(CLUSTER, ListQuery(PODS, namespace="a")).envelope.complete is True
 
 
+def test_only_a_list_of_namespaces_as_new_as_the_scope_proves_that_one_is_gone(manager: CacheManager, clock: Clock) -> None:
+    def list_namespaces(**stage: float) -> None:
+        scan(manager, "namespaces", staged("namespaces", api_object("namespaces", "a")), **stage)
+
+    for namespace in ("a", "b"):
+        scan(manager, "pods", staged("pods", api_object("pods", "web", namespace)), scope=namespace)
+    assert manager.drop_gone_namespaces(CLUSTER, PODS, ["a", "b"]) == set(), "nobody has looked for namespaces"
+    list_namespaces(started_at=START - 1)
+    assert manager.drop_gone_namespaces(CLUSTER, PODS, ["a", "b"]) == set(), "b may be newer than the list"
+    list_namespaces()
+    manager.record_failure(CLUSTER, KINDS["namespaces"], "forbidden", permitted=False)
+    assert manager.drop_gone_namespaces(CLUSTER, PODS, ["a", "b"]) == set(), "namespaces may no longer be listed"
+    list_namespaces()
+    assert manager.drop_gone_namespaces(CLUSTER, PODS, ["a", "b"]) == {"b"}
+    assert query(manager.path, "SELECT namespace FROM pods") == [("a",)]
+    assert query(manager.path, "SELECT kind, namespace FROM deleted_objects") == [("pods", "b")]
+    assert query(manager.path, "SELECT scope FROM cache_metadata WHERE kind = 'pods'") == [("a",)]
+
+
 def test_an_integer_beyond_64_bits_costs_its_own_column_only(manager: CacheManager) -> None:
     page = [Staged(PODS.read(api_object("pods", "web-1", restarts=2**70)), b"{}"), *staged("pods", api_object("pods", "web-2"))]
     assert scan(manager, "pods", page).total == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,32 @@ def test_exit_codes_tell_refused_kinds_that_were_asked_for(api: Any, scanner_pro
     assert scanner.report("--kind", "services")["exit_code"] == 1
     again = scanner.report("--kind", "configmaps")
     assert [(row["strategy"], row["namespaces"]) for row in again["kinds"]] == [("check", ["a"])]
+
+
+def test_a_namespace_that_is_lost_is_no_fault_and_one_that_is_gone_is_forgotten(api: Any, scanner_process: MakeScanner) -> None:
+    user = api.users.create("a", "loser", rules=[rule("configmaps")], cluster_rules=[rule("namespaces")])
+    grant(api, user, "b", rule("configmaps"))
+    grant(api, user, "c", rule("configmaps"))
+    scanner = scanner_process(user.kubeconfig)
+    kinds = ("--kind", "namespaces", "--kind", "configmaps")
+    assert scanner.report(*kinds)["exit_code"] == 0
+    for namespace in ("b", "c"):
+        api.api.delete(f"{RBAC}/namespaces/{namespace}/rolebindings/reader")
+    api.api.delete("/api/v1/namespaces/b/configmaps/of-b")
+    api.api.delete("/api/v1/namespaces/b")
+    api.api.put("/api/v1/namespaces/b/finalize", {"metadata": {"name": "b"}, "spec": {"finalizers": []}})
+    scanner.report("--kind", "namespaces")
+    assert scanner.report("--kind", "configmaps", "--full")["exit_code"] == 0
+    status = json.loads(scanner.run("status", "-o", "json").stdout)
+    (configmaps,) = (kind for kind in status["kinds"] if kind["kind"] == "configmaps")
+    assert (configmaps["state"], configmaps["namespaces"], configmaps["error"]) == ("partly permitted", 1, "")
+    stored = "SELECT scope, permitted FROM cache_metadata WHERE kind = 'configmaps' ORDER BY scope"
+    assert query(scanner.database, stored) == [("", 0), ("a", 1), ("c", 0)]
+    assert query(scanner.database, "SELECT name FROM configmaps ORDER BY name") == [("of-a",), ("of-c",)]
+    assert query(scanner.database, "SELECT kind, name FROM deleted_objects ORDER BY kind") == [
+        ("configmaps", "of-b"),
+        ("namespaces", "b"),
+    ]
 
 
 def test_a_kind_that_is_not_served_makes_no_noise(api: Any, scanner_process: MakeScanner) -> None:

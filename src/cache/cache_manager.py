@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.api_usage import add_usage
@@ -33,6 +33,7 @@ from cache.delta import Delta, DeltaOutcome, ObjectChange
 from cache.delta_apply import DeltaApply
 from cache.freshness import WHOLE_CLUSTER, Freshness
 from cache.freshness_rows import read_freshness
+from cache.gone_namespaces import gone_scopes
 from cache.history_scrub import rules_of, scrub_outdated
 from cache.kind_tables import ensure_kind_tables
 from cache.refresh_requests import RefreshRequest
@@ -212,6 +213,20 @@ class CacheManager:
         statement = statement.on_conflict_do_update(index_elements=["cluster", "kind", "scope"], set_=changed)
         with self._file.errors(), self._file.write() as connection:
             connection.execute(statement)
+
+    def drop_gone_namespaces(self, cluster: str, kind: Kind, scopes: Iterable[str]) -> set[str]:
+        """Those of the scopes whose namespace is known to be gone: their objects count as deleted, the scopes are forgotten."""
+        with self._file.errors(), self._file.read() as connection:
+            gone = gone_scopes(connection, cluster, kind.name, scopes)
+        for scope, redaction in gone.items():
+            with self.stage(cluster, kind, scope=scope, redaction=redaction) as staging:
+                staging.finish(resource_version="")
+        model = CacheMetadata
+        forgotten = delete(model).where(model.cluster == cluster, model.kind == kind.name, model.scope.in_(gone))
+        if gone:
+            with self._file.errors(), self._file.write() as connection:
+                connection.execute(forgotten)
+        return set(gone)
 
     def freshness_all(self, cluster: str | None = None) -> list[Freshness]:
         """Every (cluster, kind, scope) that was tried: like CacheReader's, on connections that are open anyway."""

@@ -63,7 +63,8 @@ class NamespacedLists:
     ) -> KindReport:
         """List a kind. Raises NotPermitted when it may be listed nowhere, and what ClusterScanner raises.
 
-        `rows` is what the cache has of it: a namespace that may no longer be listed is marked so, its objects stay.
+        `rows` is what the cache has of it: a namespace that may no longer be listed is marked so, and its objects stay
+        unless it is known to be gone.
         """
         try:
             return await self._scanner.scan(cluster, kind, on_progress)
@@ -90,8 +91,9 @@ class NamespacedLists:
     async def _mark_refused(
         self, cluster: str, kind: Kind, rows: Sequence[Freshness], namespaces: Sequence[str], refused: NotPermitted
     ) -> None:
-        gone = [row.scope for row in rows if row.scope != WHOLE_CLUSTER and row.scope not in namespaces]
-        for scope in gone:
+        lost = {row.scope for row in rows if row.scope != WHOLE_CLUSTER and row.scope not in namespaces}
+        gone = await asyncio.to_thread(self._cache.drop_gone_namespaces, cluster, kind, lost) if lost else set()
+        for scope in sorted(lost - gone):
             await asyncio.to_thread(self._cache.record_failure, cluster, kind, one_line(refused), permitted=False, scope=scope)
 
     async def _permitted(self, cluster: str, kind: Kind) -> list[str]:

@@ -22,6 +22,7 @@ from kinds.times import to_rfc3339
 from mcp_tools.kubeconfig import IN_CLUSTER, load_kubeconfig
 from mcp_tools.server_address import OWN_SERVER
 from mcp_tools.settings import ALL_CONTEXTS, context_names
+from scanner.schedule import scopes_kept_up
 from scanner.settings import ScannerSettings
 from scanner.status_table import print_table
 
@@ -140,10 +141,10 @@ def _extra_kinds(settings: ScannerSettings, rows: Sequence[Freshness]) -> list[s
 
 
 def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float) -> KindStatus:
-    row = combine(rows)
-    parts = [one for one in rows if one.scope and one.scanned]
-    whole = next((one for one in rows if not one.scope), None)
-    partial = bool(parts) and (whole is None or whole.permitted is False)
+    kept = scopes_kept_up(rows)  # what may no longer be listed stays readable with its age, and is no fault
+    row = combine(kept or rows)
+    parts = [one for one in kept if one.scope]
+    partial = bool(parts)
     return KindStatus(
         cluster=cluster,
         kind=kind,
