@@ -376,6 +376,51 @@ def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, sc
     assert query(scanner.database, "SELECT count(*) FROM changes") == [(0,)]
 
 
+PAST_GRACE = "last_full_at = last_full_at - 200000, last_checked_at = last_checked_at - 200000, expires_at = expires_at - 200000"
+ROWS = "SELECT (SELECT count(*) FROM namespaces), (SELECT count(*) FROM services)"
+
+
+def test_cleanup_removes_rows_past_their_grace_while_the_cluster_answers(
+    control_plane: Any, scanner_process: MakeScanner
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report("--kind", "namespaces", "--kind", "services")
+    write(scanner.database, f"UPDATE cache_metadata SET {PAST_GRACE} WHERE kind = 'services'")
+    write(scanner.database, "UPDATE clusters SET last_success_at = last_success_at - 700")
+    assert json.loads(scanner.run("cleanup", "-o", "json").stdout)["purged"] == []
+    write(scanner.database, "UPDATE clusters SET last_success_at = last_success_at + 700")
+    done = json.loads(scanner.run("cleanup", "-o", "json").stdout)
+    assert done["purged"] == [[control_plane.context, "services", ""]]
+    assert done["rows"] > 0
+    ((namespaces, services),) = query(scanner.database, ROWS)
+    assert namespaces > 0
+    assert services == 0
+
+
+def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about(
+    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report("--kind", "namespaces", "--kind", "services", "--kind", "nodes")
+    write(
+        scanner.database,
+        "INSERT INTO changes (cluster, kind, name, uid, field, seen_at, resource_version) "
+        "VALUES ('c', 'pods', 'p', 'u', 'f', 1, '1')",
+    )
+    write(scanner.database, f"UPDATE cache_metadata SET {PAST_GRACE}")
+    user = control_plane.users.create(
+        fresh_namespace, "no-services", rules=[], cluster_rules=[rule("namespaces", verbs=("list", "get", "watch"))]
+    )
+    done = scanner.run("scan", "--kind", "namespaces", "--kind", "services", KUBECONFIG=str(user.kubeconfig))
+    assert done.returncode == 3, "services are not permitted"
+    kinds = {kind for (kind,) in query(scanner.database, "SELECT kind FROM cache_metadata WHERE last_checked_at IS NOT NULL")}
+    assert kinds == {"namespaces", "nodes"}, "nodes were not asked for"
+    assert query(scanner.database, "SELECT count(*) FROM changes WHERE cluster = 'c'") == [(0,)]
+    ((namespaces, services),) = query(scanner.database, ROWS)
+    assert namespaces > 0
+    assert services == 0
+
+
 def test_cleanup_gives_the_gaps_in_the_file_back_when_asked_to(kubeconfig: Path, scanner_process: MakeScanner) -> None:
     scanner = scanner_process(kubeconfig)
     scanner.run("scan")

@@ -106,7 +106,9 @@ def cleanup(
     env_file: EnvFile = None,
     debug: Debug = False,
 ) -> None:
-    """Forget history older than CACHE_HISTORY_RETENTION, without waiting for the daemon.
+    """Forget history older than CACHE_HISTORY_RETENTION and rows past their TTL and CACHE_STALE_GRACE, while no daemon runs.
+
+    Rows of a cluster that has not answered a scan in the last minutes (twice CACHE_DYNAMIC_TTL) are kept, however old.
 
     Example: scanner cleanup --vacuum
     """

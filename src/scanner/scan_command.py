@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
 
 if TYPE_CHECKING:
+    from cache.cache_manager import CacheManager
     from scanner.assembly import ScannerParts
 
 log = logging.getLogger(__name__)
@@ -83,11 +86,25 @@ async def _scan(settings: ScannerSettings, selection: Selection, full: bool) -> 
                 kinds = [*selection.kinds, *await _found(parts, selection)]
                 with scan_progress(len(parts.contexts) * len(kinds)) as progress:
                     parts.coordinator.on_report = progress.finished
-                    return await parts.coordinator.scan_once(
+                    report = await parts.coordinator.scan_once(
                         parts.contexts, kinds, progress.page, full=full, skip_absent=not selection.named
                     )
+                await _clean_up(parts.cache, report)
+                return report
             finally:
                 parts.cache.record_scanner(mode="scan", stopped=True)
+
+
+async def _clean_up(cache: CacheManager, report: ScanReport) -> None:
+    """What a daemon does at its intervals, for whoever scans by cron or a timer. Rows are purged by their age alone, but
+    only of kinds that this scan had an answer about: the next one may still find out what was deleted of the others.
+    """
+    answered = {(row.cluster, row.kind) for row in report.kinds if row.outcome != "failed"}
+    purge = functools.partial(cache.cleanup, looking_since=-math.inf, spare=lambda *target: target not in answered)
+    try:
+        await asyncio.to_thread(purge)
+    except K8sMcpError as error:
+        log.error("the scan is done, but the cache cannot be cleaned up: %s", error)
 
 
 async def _found(parts: ScannerParts, selection: Selection) -> list[Kind]:
