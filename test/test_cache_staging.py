@@ -295,6 +295,59 @@ def test_another_cluster_under_the_same_name_drops_what_was_known(
         assert query(manager.path, f"SELECT count(*) FROM {table}") == [(0,)]
 
 
+HERE, THERE = "https://here.example:6443", "https://there.example:6443"
+
+
+def identity(uid: str, api_server: str) -> ClusterIdentity:
+    return ClusterIdentity(cluster=CLUSTER, uid=uid, api_server=api_server)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (("", HERE), ("", THERE), 0),
+        (("a", HERE), ("", THERE), 0),
+        (("", HERE), ("a", THERE), 0),
+        (("a", HERE), ("b", HERE), 0),
+        (("a", HERE), ("a", THERE), 3),
+        (("", HERE), ("a", HERE), 3),
+        (("a", HERE), ("", HERE), 3),
+        (("", HERE), ("", ""), 3),
+        (("", "https://user:‹redacted:0123456789ab›@Here.example:443/"), ("", "https://‹redacted:ba9876543210›@here.example"), 3),
+        (("", "https://rancher.example/k8s/clusters/c-1"), ("", "https://rancher.example/k8s/clusters/c-2"), 0),
+    ],
+)
+def test_an_address_tells_clusters_apart_where_no_uid_does(
+    before: tuple[str, str],
+    after: tuple[str, str],
+    kept: int,
+    open_manager: Callable[..., CacheManager],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manager = open_manager(register=False)
+    manager.register_cluster(identity(*before))
+    scan(manager, "pods", pods(4))
+    scan(manager, "pods", pods(3))
+    manager.register_cluster(identity(*after))
+    for table, count_of in (("pods", kept), ("deleted_objects", int(kept > 0))):
+        assert query(manager.path, f"SELECT count(*) FROM {table}") == [(count_of,)]
+    assert ("is dropped" in caplog.text) == (not kept)
+    if not kept:
+        assert query(manager.path, "SELECT uid FROM clusters") == [(after[0],)], "nothing of the other one is left"
+
+
+def test_a_first_scan_of_a_cluster_without_a_uid_is_not_stored_as_that_of_another_address(
+    open_manager: Callable[..., CacheManager],
+) -> None:
+    manager = open_manager(register=False)
+    manager.register_cluster(identity("", HERE))
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(pods(3))
+        manager.register_cluster(identity("", THERE))
+        with pytest.raises(CacheError, match="scan again"):
+            staging.finish(resource_version="1")
+
+
 def test_two_clusters_may_hold_the_same_uid(manager: CacheManager, reader: CacheReader) -> None:
     manager.register_cluster(ClusterIdentity(cluster="other", uid="other-uid"))
     scan(manager, "pods", pods(3))

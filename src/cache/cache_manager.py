@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.api_usage import add_usage
@@ -22,6 +22,7 @@ from cache.cleanup import (
     CleanupReport,
     Spare,
     clean_up,
+    forget_cluster,
     forget_freshness,
     forget_history,
     nothing_spared,
@@ -42,7 +43,7 @@ from cache.staging import BATCH_SIZE, Staged, Staging
 from cache.swap import ScanOutcome, ScanScope, Swap
 from cache.tables import CacheMetadata, ClusterModel, HistoryRules, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
-from configuration.errors import CacheError
+from configuration.errors import CacheError, ConfigurationError
 from kinds.kind import Kind
 from kinds.registry import KINDS
 
@@ -69,7 +70,7 @@ _FREE_PAGES_A_RUN = 2000
 class ClusterIdentity:
     """`cluster` is the context's name, `uid` that of the kube-system namespace, `api_server` its URL.
 
-    An empty uid means that the credentials may not read it: then nothing is concluded from it.
+    An empty uid means that the credentials may not read it: then the address alone tells clusters apart.
     """
 
     cluster: str
@@ -124,25 +125,24 @@ class CacheManager:
     # --- clusters and scans
 
     def register_cluster(self, identity: ClusterIdentity) -> None:
-        """Make a cluster known; its API server has answered. Another uid under the same name drops all of the old one.
+        """Make a cluster known; its API server has answered. Another cluster under the same name drops all of the old one.
 
         Its history goes first: should this process be killed meanwhile, the next one starts over. What is visible
         changes in one transaction; rows that it leaves count as never scanned, and are removed after it.
         """
         with self._file.errors():
             with self._file.read() as connection:
-                replaced = _is_another(connection, identity)
+                replaced = _why_another(connection, identity)
             if replaced:
-                logger.warning(
-                    "%s is another cluster than before: what the cache held under that name is dropped", identity.cluster
-                )
+                logger.warning("%s %s: what the cache held under that name is dropped", identity.cluster, replaced)
                 forget_history(self._file.write, identity.cluster)
             with self._file.write() as connection:
-                if _is_another(connection, identity):
+                another = bool(_why_another(connection, identity))
+                if another:
                     forget_freshness(connection, identity.cluster)
-                _register(connection, identity, int(self._clock()))
+                _register(connection, identity, int(self._clock()), another=another)
             if replaced:
-                remove_unowned_rows(self._file.write, identity.cluster, self._kinds.values())
+                remove_unowned_rows(self._file.write, identity.cluster)
 
     def stage(
         self, cluster: str, kind: Kind, *, scope: str = WHOLE_CLUSTER, redaction: str = "", started_at: float | None = None
@@ -245,7 +245,6 @@ class CacheManager:
             report = clean_up(
                 self._file.read,
                 self._file.write,
-                self._kinds,
                 self._policy,
                 now=self._clock(),
                 looking_since=self._started_at if looking_since is None else looking_since,
@@ -256,6 +255,16 @@ class CacheManager:
                 # fetchall, since the statement frees a page each time it is stepped
                 connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_RUN})").fetchall()
         return report
+
+    def forget_cluster(self, cluster: str) -> int:
+        """Remove all that is stored of a cluster, its history too; the number of objects. Raises ConfigurationError."""
+        with self._file.errors():
+            with self._file.read() as connection:
+                known = connection.execute(select(ClusterModel.name).order_by(ClusterModel.name)).scalars().all()
+            if cluster not in known:
+                held = ", ".join(known) or "none"
+                raise ConfigurationError(f"the cache holds no cluster {cluster!r}; those that it holds: {held}")
+            return forget_cluster(self._file.write, cluster)
 
     def _scrub(self) -> int:
         return scrub_outdated(self._file.read, self._file.write, self._kinds)
@@ -309,7 +318,8 @@ class CacheManager:
             model.cluster == cluster, model.kind == kind.name, model.scope == scope
         )
         with self._file.read() as connection:
-            uid = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == cluster)).scalar()
+            who = func.coalesce(func.nullif(ClusterModel.uid, ""), ClusterModel.api_server)
+            uid = connection.execute(select(who).where(ClusterModel.name == cluster)).scalar()
             row = connection.execute(stored).first()
             rules = connection.execute(
                 select(HistoryRules.rules).where(HistoryRules.cluster == cluster, HistoryRules.kind == kind.name)
@@ -317,7 +327,7 @@ class CacheManager:
         if uid is None:
             raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
         if row is None or row.last_checked_at is None:
-            remove_unowned_rows(self._file.write, cluster, [kind])
+            remove_unowned_rows(self._file.write, cluster, [kind.name])
         return ScanScope(
             cluster=cluster,
             cluster_uid=uid,
@@ -337,14 +347,38 @@ def _nothing() -> None:
     """Nothing is to be done."""
 
 
-def _is_another(connection: Connection, identity: ClusterIdentity) -> bool:
-    """Whether a cluster of this name is known, and was another one. An unknown uid proves nothing."""
-    known = connection.execute(select(ClusterModel.uid).where(ClusterModel.name == identity.cluster)).scalar()
-    return bool(known and identity.uid and known != identity.uid)
+def _why_another(connection: Connection, identity: ClusterIdentity) -> str:
+    """Why the known cluster of this name has to be taken for another one; "" when there is none or it is the same.
+
+    Where a uid is unknown, another address counts as another cluster: to fill a cache anew costs little, to mix two
+    clusters tells lies.
+    """
+    stored = select(ClusterModel.uid, ClusterModel.api_server).where(ClusterModel.name == identity.cluster)
+    known = connection.execute(stored).first()
+    if known is None:
+        return ""
+    if known.uid and identity.uid:
+        return "is another cluster than before" if known.uid != identity.uid else ""
+    before, now = _address(known.api_server), _address(identity.api_server)
+    if not before or not now or before == now:
+        return ""
+    return (
+        f"was at {before} and is at {now}, and nothing else tells whether it is the same cluster "
+        "(allow `get` on namespace kube-system, and its uid will)"
+    )
 
 
-def _register(connection: Connection, identity: ClusterIdentity, now: int) -> None:
+def _address(url: str) -> str:
+    """Without what may differ for the same API server: spelling, and a user whose mark depends on the redaction key."""
+    scheme, _, rest = url.strip().rstrip("/").lower().rpartition("://")
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    default_port = {"https": ":443", "http": ":80"}.get(scheme, "\0")
+    return f"{scheme}://{host.removesuffix(default_port)}{slash}{path}" if host else ""
+
+
+def _register(connection: Connection, identity: ClusterIdentity, now: int, *, another: bool) -> None:
     values = {"server_version": identity.server_version, "api_server": identity.api_server, "last_success_at": now}
     statement = insert(ClusterModel).values(name=identity.cluster, uid=identity.uid, registered_at=now, **values)
-    known_uid = {"uid": identity.uid} if identity.uid else {}
+    known_uid = {"uid": identity.uid} if identity.uid or another else {}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values | known_uid))

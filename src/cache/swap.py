@@ -39,9 +39,9 @@ class ScanOutcome:
 class ScanScope:
     """What is being scanned, and the state of the cache when the scan began.
 
-    `scope` is "" or a namespace; `generation` None when nothing was stored yet; `rewrite` is True when the stored rows
-    were redacted by other rules or with another key, so that every row has to be written again; `history_settled` when
-    the history is known to be stored by the present rules.
+    `cluster_uid` is the API server's address where the uid is unknown; `scope` is "" or a namespace; `generation` None when
+    nothing was stored yet; `rewrite` is True when the stored rows were redacted by other rules or with another key, so that
+    every row has to be written again; `history_settled` when the history is known to be stored by the present rules.
     """
 
     cluster: str
@@ -170,7 +170,8 @@ class Swap:
 
     def _check_untouched(self) -> None:
         scope = self._scope
-        cluster = self._execute("SELECT uid FROM main.clusters WHERE name = ?", (scope.cluster,)).fetchone()
+        who = "SELECT coalesce(nullif(uid, ''), api_server) FROM main.clusters WHERE name = ?"
+        cluster = self._execute(who, (scope.cluster,)).fetchone()
         stored = self._execute(
             "SELECT generation FROM main.cache_metadata WHERE cluster = ? AND kind = ? AND scope = ?",
             (scope.cluster, scope.kind.name, scope.scope),
