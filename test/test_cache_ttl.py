@@ -14,9 +14,11 @@ from cache import cleanup
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.freshness import Freshness, envelope
+from cache.refresh_requests import request_refresh
 from cache.ttl_manager import TtlPolicy, is_due
 from cache_fixtures import CLUSTER, START, Clock, api_object, count, pods, scan, staged
-from configuration.errors import NeverScanned
+from configuration.errors import ConfigurationError, NeverScanned
+from kinds.generic import generic_kind
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
 
@@ -194,3 +196,47 @@ def test_what_is_to_be_spared_is_not_purged(open_manager: Callable[..., CacheMan
     scan(manager, "nodes", [])
     assert manager.cleanup(spare=lambda cluster, kind: (cluster, kind) == (CLUSTER, "pods")).purged == []
     assert manager.cleanup().purged == [(CLUSTER, "pods", "")]
+
+
+def test_the_rows_of_a_kind_that_is_switched_off_go_after_their_grace(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    widgets = generic_kind("widgets.example.com", "example.com", "v1", "Widget", True)
+    scan(open_manager(policy=GRACE), widgets, staged(widgets, api_object(widgets, "one")))
+    clock.now += 1400
+    manager = open_manager(policy=GRACE)
+    clock.now += 4000
+    scan(manager, "nodes", [])
+    report = manager.cleanup()
+    assert (report.purged, report.rows) == ([(CLUSTER, "widgets.example.com", "")], 1)
+    with closing(sqlite3.connect(manager.path)) as connection:
+        for name in ("widgets.example.com", "labels"):
+            assert connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() == (0,), name
+
+
+def test_a_cluster_that_is_forgotten_leaves_nothing_and_takes_nothing_of_another(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    manager = open_manager()
+    manager.register_cluster(ClusterIdentity(cluster="old", uid="another uid"))
+    for cluster in (CLUSTER, "old"):
+        scan(manager, "pods", pods(700), cluster=cluster)
+        scan(manager, "pods", pods(600), cluster=cluster, version="200")
+        manager.record_usage(cluster, clock.now, {"list": (1, 100)})
+        request_refresh(manager.path, cluster=cluster, kind="pods", clock=clock)
+    assert manager.forget_cluster("old") == 600
+    with closing(sqlite3.connect(manager.path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        having = [
+            name for name in tables if any(row[1] == "cluster" for row in connection.execute(f'PRAGMA table_info("{name}")'))
+        ]
+        assert len(having) > 30
+        for name in [*having, "clusters"]:
+            key = "name" if name == "clusters" else "cluster"
+            assert connection.execute(f"SELECT count(*) FROM \"{name}\" WHERE {key} = 'old'").fetchone() == (0,), name
+        assert connection.execute("SELECT (SELECT count(*) FROM pods), (SELECT count(*) FROM deleted_objects)").fetchone() == (
+            600,
+            100,
+        )
+    with pytest.raises(ConfigurationError, match=f"holds no cluster 'old'; those that it holds: {CLUSTER}"):
+        manager.forget_cluster("old")

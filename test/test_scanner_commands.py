@@ -421,6 +421,18 @@ def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about
     assert services == 0
 
 
+def test_cleanup_forgets_a_cluster_by_name(control_plane: Any, scanner_process: MakeScanner) -> None:
+    scanner = scanner_process(control_plane.kubeconfig)
+    scanner.report("--kind", "namespaces")
+    wrong = scanner.run("cleanup", "--forget", "old")
+    assert wrong.returncode == 2
+    assert f"those that it holds: {control_plane.context}" in wrong.stderr
+    done = json.loads(scanner.run("cleanup", "--forget", control_plane.context, "-o", "json").stdout)
+    assert done["forgotten"][control_plane.context] > 0
+    assert query(scanner.database, ROWS) == [(0, 0)]
+    assert query(scanner.database, "SELECT count(*) FROM clusters") == [(0,)]
+
+
 def test_cleanup_gives_the_gaps_in_the_file_back_when_asked_to(kubeconfig: Path, scanner_process: MakeScanner) -> None:
     scanner = scanner_process(kubeconfig)
     scanner.run("scan")

@@ -3,17 +3,17 @@
 # ruff: noqa: S608  -- the names put into SQL are those of declared tables and columns; values are always bound
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, select, text, true
+import orjson
+from sqlalchemy import Connection, column, delete, select, table, text
 
 from cache import api_usage
 from cache.freshness import WHOLE_CLUSTER
 from cache.freshness_rows import read_freshness
 from cache.history_limits import forget_beyond
-from cache.kind_tables import KindTables, kind_tables, owner_column
 from cache.tables import (
     Annotation,
     ApiUsage,
@@ -27,7 +27,6 @@ from cache.tables import (
     RefreshRequestModel,
 )
 from cache.ttl_manager import TtlPolicy
-from kinds.kind import Kind
 
 BATCH = 500
 _SERVED_REQUESTS_KEPT_SECONDS = 86_400
@@ -61,7 +60,6 @@ def nothing_spared(_cluster: str, _kind: str) -> bool:
 def clean_up(
     read: Transaction,
     write: Transaction,
-    kinds: Mapping[str, Kind],
     policy: TtlPolicy,
     *,
     now: float,
@@ -78,8 +76,8 @@ def clean_up(
             for cluster, kind, scope in report.purged:
                 model = CacheMetadata
                 connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
-    for cluster, name in _unowned(read, kinds):
-        report.rows += remove_unowned_rows(write, cluster, [kinds[name]])
+    for cluster, name in _unowned(read):
+        report.rows += remove_unowned_rows(write, cluster, [name])
     limit = policy.history_limit(now)
     report.deleted_objects = _delete_older(write, DeletedObject.__tablename__, "deleted_at", limit)
     report.changes = _delete_older(write, Change.__tablename__, "seen_at", limit)
@@ -107,59 +105,87 @@ def _purgeable(
     ]
 
 
-def _unowned(read: Transaction, kinds: Mapping[str, Kind]) -> list[tuple[str, str]]:
+def _unowned(read: Transaction) -> list[tuple[str, str]]:
     """(cluster, kind) with rows for which no freshness is known: purged just now, or left by a process that was killed."""
     with read() as connection:
         scanned = {(row.cluster, row.kind) for row in read_freshness(connection) if row.scope == WHOLE_CLUSTER and row.scanned}
         clusters = connection.execute(select(ClusterModel.name)).scalars().all()
-        candidates = [(cluster, name) for cluster in clusters for name in kinds if (cluster, name) not in scanned]
-        return [(cluster, name) for cluster, name in candidates if _unowned_uids(connection, cluster, kinds[name], 1)]
+        candidates = [(cluster, name) for name in stored_kinds(connection) for cluster in clusters]
+        return [one for one in candidates if one not in scanned and _unowned_uids(connection, *one, 1)]
 
 
-def remove_unowned_rows(write: Transaction, cluster: str, kinds: Iterable[Kind]) -> int:
+def stored_kinds(connection: Connection) -> dict[str, dict[str, str]]:
+    """Every kind with a table, also one that is switched off now: its side tables, each with the column of the object's uid."""
+    found = connection.execute(text("SELECT name, side_tables FROM kind_tables ORDER BY name")).all()
+    return {name: {side: _owner_column(connection, side) for side in orjson.loads(sides)} for name, sides in found}
+
+
+def _owner_column(connection: Connection, side: str) -> str:
+    """It is the second one, after `cluster` (`kind_tables`)."""
+    return str(connection.execute(text("SELECT name FROM pragma_table_info(:side) WHERE cid = 1"), {"side": side}).scalar_one())
+
+
+def remove_unowned_rows(write: Transaction, cluster: str, kinds: Collection[str] | None = None) -> int:
     """Delete the rows in scopes that have no freshness: purged, or of another cluster that had this name before.
 
     Readers do not see them anyway: a kind without freshness counts as never scanned. Each batch looks again, since a
-    scan may have begun to fill the kind.
+    scan may have begun to fill the kind. None: of all kinds that are stored.
     """
-    return sum(_remove_unowned(write, cluster, kind) for kind in kinds)
+    with write() as connection:
+        stored = stored_kinds(connection)
+    return sum(_remove_unowned(write, cluster, name, sides) for name, sides in stored.items() if kinds is None or name in kinds)
 
 
-def _remove_unowned(write: Transaction, cluster: str, kind: Kind) -> int:
-    tables, total = kind_tables(kind), 0
+def _remove_unowned(write: Transaction, cluster: str, kind: str, sides: Mapping[str, str]) -> int:
+    total = 0
     while True:
         with write() as connection:
             uids = _unowned_uids(connection, cluster, kind, BATCH)
-            _delete_objects(connection, cluster, kind, tables, uids)
+            if uids:
+                _delete_objects(connection, cluster, kind, sides, uids)
         total += len(uids)
         if len(uids) < BATCH:
             return total
 
 
-def _unowned_uids(connection: Connection, cluster: str, kind: Kind, limit: int) -> list[str]:
+def _unowned_uids(connection: Connection, cluster: str, kind: str, limit: int) -> list[str]:
     model = CacheMetadata
-    scanned = select(model.scope).where(model.cluster == cluster, model.kind == kind.name, model.last_checked_at.is_not(None))
+    scanned = select(model.scope).where(model.cluster == cluster, model.kind == kind, model.last_checked_at.is_not(None))
     scopes = list(connection.execute(scanned).scalars())
     if WHOLE_CLUSTER in scopes:
         return []
-    main = kind_tables(kind).main
-    unowned = select(main.c.uid).where(main.c.cluster == cluster, main.c.namespace.not_in(scopes) if scopes else true())
+    main = table(kind, column("cluster"), column("uid"), column("namespace"))
+    unowned = select(main.c.uid).where(main.c.cluster == cluster)
+    if scopes:
+        unowned = unowned.where(main.c.namespace.not_in(scopes))
     return list(connection.execute(unowned.limit(limit)).scalars())
 
 
-def _delete_objects(connection: Connection, cluster: str, kind: Kind, tables: KindTables, uids: list[str]) -> None:
-    owner = owner_column(kind)
-    for side in tables.sides.values():
+def _delete_objects(connection: Connection, cluster: str, kind: str, sides: Mapping[str, str], uids: list[str]) -> None:
+    for name, owner in sides.items():
+        side = table(name, column("cluster"), column(owner))
         connection.execute(delete(side).where(side.c.cluster == cluster, side.c[owner].in_(uids)))
     for model in (Label, Annotation):
-        connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind.name, model.uid.in_(uids)))
-    connection.execute(delete(tables.main).where(tables.main.c.cluster == cluster, tables.main.c.uid.in_(uids)))
+        connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.uid.in_(uids)))
+    main = table(kind, column("cluster"), column("uid"))
+    connection.execute(delete(main).where(main.c.cluster == cluster, main.c.uid.in_(uids)))
+
+
+def forget_cluster(write: Transaction, cluster: str) -> int:
+    """Remove all that is stored under a name; the number of objects. What was begun is gone on with by the next cleanup."""
+    forget_history(write, cluster)
+    with write() as connection:
+        forget_freshness(connection, cluster)
+    rows = remove_unowned_rows(write, cluster)
+    with write() as connection:  # last: cleanup looks at known clusters only
+        connection.execute(delete(ClusterModel).where(ClusterModel.name == cluster))
+    return rows
 
 
 def forget_history(write: Transaction, cluster: str) -> None:
     """Remove what is known of the past under a cluster's name, in small transactions."""
-    for table in (DeletedObject.__tablename__, Change.__tablename__):
-        _delete_in_batches(write, table, "cluster = :value", cluster)
+    for history in (DeletedObject.__tablename__, Change.__tablename__):
+        _delete_in_batches(write, history, "cluster = :value", cluster)
 
 
 def forget_freshness(connection: Connection, cluster: str) -> None:
@@ -168,12 +194,12 @@ def forget_freshness(connection: Connection, cluster: str) -> None:
         connection.execute(delete(model).where(model.cluster == cluster))
 
 
-def _delete_older(write: Transaction, table: str, column: str, limit: int) -> int:
-    return _delete_in_batches(write, table, f"{column} < :value", limit)
+def _delete_older(write: Transaction, table_name: str, time: str, limit: int) -> int:
+    return _delete_in_batches(write, table_name, f"{time} < :value", limit)
 
 
-def _delete_in_batches(write: Transaction, table: str, condition: str, value: int | str) -> int:
-    statement = text(f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {condition} LIMIT {BATCH})")
+def _delete_in_batches(write: Transaction, table_name: str, condition: str, value: int | str) -> int:
+    statement = text(f"DELETE FROM {table_name} WHERE rowid IN (SELECT rowid FROM {table_name} WHERE {condition} LIMIT {BATCH})")
     total = 0
     while True:
         with write() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +17,23 @@ from kinds.registry import KINDS
 from scanner.settings import ScannerSettings
 
 
-def clean_up_now(settings: ScannerSettings, *, vacuum: bool = False, as_json: bool) -> None:
-    """Clean up and print what was removed. Raises CacheMissing without a database, LockHeld while a scanner runs."""
+def clean_up_now(settings: ScannerSettings, *, forget: Sequence[str] = (), vacuum: bool = False, as_json: bool) -> None:
+    """Clean up and print what was removed. Raises CacheMissing without a database, LockHeld while a scanner runs, and
+    ConfigurationError for a cluster to `forget` that is not stored.
+    """
     path = settings.cache_db_path
     require_database(path)
     with ScanLock(path):
         with CacheManager(path, policy=settings.ttl_policy(), kinds=KINDS) as cache:
+            forgotten = {cluster: cache.forget_cluster(cluster) for cluster in forget}
             report = cache.cleanup(looking_since=-math.inf)  # a person asks: age counts, and that the cluster answered lately
         before, after = rewrite(path) if vacuum else (path.stat().st_size, path.stat().st_size)
     if as_json:
-        json.dump(asdict(report) | {"bytes_before": before, "bytes_after": after}, sys.stdout, indent=2)
+        json.dump(asdict(report) | {"forgotten": forgotten, "bytes_before": before, "bytes_after": after}, sys.stdout, indent=2)
         print()
         return
+    for cluster, objects in forgotten.items():
+        print(f"{path}: forgot {cluster} with {objects} objects and their history")
     print(
         f"{path}: removed {report.deleted_objects} deleted objects, {report.changes} changes, {report.findings} findings and "
         f"{report.rows} rows of {len(report.purged)} kinds that were past their grace"

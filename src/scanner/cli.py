@@ -102,6 +102,14 @@ def cleanup(
     vacuum: Annotated[
         bool, typer.Option("--vacuum", help="Then rewrite the file without its gaps; needs as much free space again.")
     ] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forget",
+            metavar="CLUSTER",
+            help="Also remove all that is stored of CLUSTER, which K8S_CONTEXTS no longer names, with its history; repeatable.",
+        ),
+    ] = None,
     output: Output = "table",
     env_file: EnvFile = None,
     debug: Debug = False,
@@ -110,12 +118,12 @@ def cleanup(
 
     Rows of a cluster that has not answered a scan in the last minutes (twice CACHE_DYNAMIC_TTL) are kept, however old.
 
-    Example: scanner cleanup --vacuum
+    Example: scanner cleanup --forget old-cluster --vacuum
     """
     settings = _prepared(env_file, debug, None)
     from scanner.cleanup_command import clean_up_now
 
-    clean_up_now(settings, vacuum=vacuum, as_json=output == "json")
+    clean_up_now(settings, forget=forget or (), vacuum=vacuum, as_json=output == "json")
 
 
 def _prepared(env_file: Path | None, debug: bool, contexts: list[str] | None, *, quiet: bool = False) -> ScannerSettings:
