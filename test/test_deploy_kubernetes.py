@@ -15,7 +15,7 @@ import yaml
 
 from controlplane.api_client import ApiError
 from kinds.registry import KINDS
-from scan_fixtures import SCANNER, ScannerProcess
+from scan_fixtures import SCANNER, ScannerProcess, query
 from scanner.cli import app
 from scanner.settings import ScannerSettings
 
@@ -69,6 +69,12 @@ def test_the_cluster_role_grants_every_kind_but_secrets_and_nothing_else() -> No
 
 def test_the_namespaced_role_grants_every_namespaced_kind_but_secrets() -> None:
     assert granted(document("role-namespaced.yaml", "Role")["rules"]) == needed(namespaced_only=True)
+
+
+def test_the_role_for_the_clusters_identity_grants_one_object_and_no_more() -> None:
+    (single,) = document("role-cluster-identity.yaml", "Role")["rules"]
+    assert single == {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
+    assert document("role-cluster-identity.yaml", "Role")["metadata"]["namespace"] == "kube-system"
 
 
 def test_the_role_for_secrets_stands_apart_and_warns() -> None:
@@ -218,6 +224,26 @@ def test_a_scan_with_that_account_reads_every_kind_but_secrets_and_uses_no_other
     assert {resource for _, resource, _ in beyond} <= SECRETS
     assert {one[1] for one in asked - reviews if not one[3]} <= SECRETS
     assert {verb for _, _, verb, _ in asked - reviews} <= {"list", "watch", "get"}
+
+
+def test_with_namespaced_roles_the_uid_of_the_cluster_needs_the_role_for_it(
+    control_plane: Any, scanner_process: MakeScanner, tmp_path: Path
+) -> None:
+    names = ("namespace.yaml", "service-account.yaml", "role-cluster-identity.yaml")
+    for name in names[:2]:
+        control_plane.kubectl("apply", "-f", str(FOLDER / name))
+    try:
+        control_plane.wait_for_default_account(NAMESPACE)
+        scanner = scanner_process(account_kubeconfig(control_plane, tmp_path))
+        scanner.report("--kind", "pods")
+        assert query(scanner.database, "SELECT uid FROM clusters") == [("",)]
+        control_plane.kubectl("apply", "-f", str(FOLDER / names[2]))
+        scanner.report("--kind", "pods")
+        uid = control_plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+        assert query(scanner.database, "SELECT uid FROM clusters") == [(uid,)]
+    finally:
+        for name in reversed(names):
+            control_plane.kubectl("delete", "--ignore-not-found", "--wait=true", "-f", str(FOLDER / name))
 
 
 # --- in a pod: the ServiceAccount's own files, at the path where the kubelet puts them, and a root that may not be written
