@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,26 +22,44 @@ from kinds.registry import KINDS
 PODS = KINDS["pods"]
 
 
-def test_a_request_is_taken_once_and_then_served(manager: CacheManager, clock: Clock) -> None:
-    number = request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", reason="pods were deleted", clock=clock)
-    assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) == number
-    other = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
-    assert other != number
-    taken = manager.take_refresh_requests()
-    assert [(found.id, found.kind, found.namespace, found.reason, found.requested_at) for found in taken] == [
-        (number, "pods", "a", "pods were deleted", START),
-        (other, "pods", None, "", START),
-    ]
-    assert manager.take_refresh_requests() == []
-    assert request_refresh(manager.path, cluster=CLUSTER, kind="pods", namespace="a", clock=clock) > other
+def test_a_request_waits_until_it_is_marked_as_served(manager: CacheManager, clock: Clock) -> None:
+    ask = partial(request_refresh, manager.path, kind="pods", clock=clock)
+    number = ask(cluster=CLUSTER, namespace="a", reason="pods were deleted")
+    other = ask(cluster=CLUSTER)
+    ask(cluster="of another scanner")
+    ask(cluster=CLUSTER, kind="of another scanner")
+    waiting = partial(manager.waiting_requests, [CLUSTER], ["pods", "nodes"])
+    for _ in range(2):
+        assert [(found.id, found.kind, found.namespace, found.reason, found.requested_at) for found in waiting()] == [
+            (number, "pods", "a", "pods were deleted", START),
+            (other, "pods", None, "", START),
+        ]
+    manager.mark_served([number])
+    assert [found.id for found in waiting()] == [other]
+    assert len(manager.waiting_requests([CLUSTER, "of another scanner"], ["pods"])) == 2
 
 
-def test_served_requests_are_forgotten_after_a_day(manager: CacheManager, clock: Clock) -> None:
-    request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
-    manager.take_refresh_requests()
+def test_an_equal_request_takes_the_place_of_one_that_waits_but_is_not_served_with_it(
+    manager: CacheManager, clock: Clock
+) -> None:
+    """The scan that the first one started may have begun before the second one, in the same second."""
+    first = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    again = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    assert [found.id for found in manager.waiting_requests([CLUSTER], ["pods"])] == [again]
+    manager.mark_served([first])
+    assert [found.id for found in manager.waiting_requests([CLUSTER], ["pods"])] == [again]
+
+
+def test_served_requests_are_forgotten_after_a_day_and_others_with_the_history(manager: CacheManager, clock: Clock) -> None:
+    served = request_refresh(manager.path, cluster=CLUSTER, kind="pods", clock=clock)
+    request_refresh(manager.path, cluster="gone", kind="pods", clock=clock)
+    manager.mark_served([served])
     clock.now += 86_401
     assert manager.cleanup().refresh_requests == 1
     assert latest_request(manager.path, cluster=CLUSTER, kind="pods") is None
+    assert latest_request(manager.path, cluster="gone", kind="pods") == START
+    clock.now += 6 * 86_400
+    assert manager.cleanup().refresh_requests == 1
 
 
 def test_status_tells_age_freshness_errors_and_who_scans(manager: CacheManager, clock: Clock) -> None:

@@ -378,11 +378,60 @@ async def test_what_is_asked_for_while_it_is_being_listed_is_listed_again(
     await started.wait()
     request_refresh(coordinator._cache.path, cluster=CLUSTER, kind="services", clock=clock)
     coordinator.serve_requests()
-    await eventually(lambda: query(coordinator._cache.path, "SELECT count(*) FROM refresh_requests WHERE served_at") == [(1,)])
     await eventually(lambda: "requests" not in coordinator._background)
+    served = "SELECT count(*) FROM refresh_requests WHERE served_at"
+    assert query(coordinator._cache.path, served) == [(0,)]
     go_on.set()
     await coordinator.settle()
+    coordinator.serve_requests()
+    await coordinator.settle()
     assert scanned(tools) == ["pods", "services", "services"]
+    assert query(coordinator._cache.path, served) == [(1,)]
+
+
+async def test_a_refresh_request_waits_until_a_scan_has_succeeded_and_others_requests_are_left_alone(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    coordinator = make()
+    await ticked(coordinator, clock)
+    path = coordinator._cache.path
+    served = "SELECT cluster, kind FROM refresh_requests WHERE served_at"
+    for cluster, kind in ((CLUSTER, "services"), ("unknown", "services"), (CLUSTER, "unknown")):
+        request_refresh(path, cluster=cluster, kind=kind, clock=clock)
+    tools.before_page = failing = Failing(Unreachable("connection refused"))
+    scanned(tools)
+    for tried in ({"services"}, set(), set()):  # at once, and again only when its time has come
+        coordinator.serve_requests()
+        await coordinator.settle()
+        assert set(scanned(tools)) == tried
+    assert query(path, served) == []
+    failing.on = False
+    clock.now += 60
+    coordinator.serve_requests()
+    await coordinator.settle()
+    assert scanned(tools) == ["services"]
+    assert query(path, served) == [(CLUSTER, "services")]
+
+
+async def test_a_refresh_request_whose_scan_was_broken_off_is_served_by_the_next_scanner(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    first = make()
+    await ticked(first, clock)
+    request_refresh(first._cache.path, cluster=CLUSTER, kind="services", clock=clock)
+    tools.before_page = lambda *_: asyncio.Event().wait()
+    scanned(tools)
+    first.serve_requests()
+    await eventually(lambda: bool(tools.calls))
+    await first.stop()
+    tools.before_page = None
+    scanned(tools)
+    second = make()
+    await ticked(second, clock)
+    second.serve_requests()
+    await second.settle()
+    assert scanned(tools) == ["services"]
+    assert query(first._cache.path, "SELECT count(*) FROM refresh_requests WHERE served_at IS NULL") == [(0,)]
 
 
 async def test_old_history_is_cleaned_up_on_its_own_interval(make: MakeCoordinator, tools: ScriptedTools, clock: Clock) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,19 +269,21 @@ class CacheManager:
     def _scrub(self) -> int:
         return scrub_outdated(self._file.read, self._file.write, self._kinds)
 
-    def take_refresh_requests(self) -> list[RefreshRequest]:
-        """All waiting requests, oldest first; they are marked as served."""
+    def waiting_requests(self, clusters: Collection[str], kinds: Collection[str]) -> list[RefreshRequest]:
+        """The requests of these clusters and kinds that nobody has served yet, oldest first."""
         model = RefreshRequestModel
         fields = (model.id, model.cluster, model.kind, model.namespace, model.reason, model.requested_at)
         waiting = select(*fields).where(model.served_at.is_(None)).order_by(model.id)
         with self._file.errors(), self._file.read() as connection:
-            if connection.execute(waiting.limit(1)).first() is None:
-                return []  # as nearly always, and then nobody is kept from writing
-        with self._file.errors(), self._file.write() as connection:
             rows = connection.execute(waiting).all()
-            ids = [row.id for row in rows]
-            connection.execute(update(model).where(model.id.in_(ids)).values(served_at=int(self._clock())))
-        return [RefreshRequest(*row) for row in rows]
+        return [RefreshRequest(*row) for row in rows if row.cluster in clusters and row.kind in kinds]
+
+    def mark_served(self, ids: Collection[int]) -> None:
+        """What these requests asked for has been done."""
+        model = RefreshRequestModel
+        served = update(model).where(model.id.in_(ids)).values(served_at=int(self._clock()))
+        with self._file.errors(), self._file.write() as connection:
+            connection.execute(served)
 
     def record_scanner(self, *, mode: str = "daemon", version: str = "", stopped: bool = False) -> None:
         """The heartbeat that `scanner status` shows: who scans, since when, and that it is alive."""

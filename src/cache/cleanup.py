@@ -87,6 +87,9 @@ def clean_up(
     report.findings = _delete_older(write, Finding.__tablename__, "resolved_at", limit)
     served = int(now) - _SERVED_REQUESTS_KEPT_SECONDS
     report.refresh_requests = _delete_older(write, RefreshRequestModel.__tablename__, "served_at", served)
+    report.refresh_requests += _delete_older(
+        write, RefreshRequestModel.__tablename__, "requested_at", limit
+    )  # nobody serves them
     with write() as connection:
         connection.execute(delete(ApiUsage).where(ApiUsage.hour < int(now) - api_usage.KEPT_SECONDS))
     return report

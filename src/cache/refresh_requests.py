@@ -33,7 +33,9 @@ def request_refresh(
     reason: str = "",
     clock: Callable[[], float] = time.time,
 ) -> int:
-    """Ask the scanner to look at a kind now; the request's id. An equal request that still waits is not repeated.
+    """Ask the scanner to look at a kind now; the request's id. It takes the place of an equal one that still waits.
+
+    It gets an id of its own all the same: a scan that began before it, for the other one, does not serve it.
 
     Raises CacheMissing without a database, CacheError when this user may not write it.
     """
@@ -41,19 +43,16 @@ def request_refresh(
     with database_errors(path), closing(connect_writer(path)) as connection:
         require_current(connection, path)
         with immediate(connection):
-            waiting = connection.execute(
-                "SELECT id FROM refresh_requests WHERE served_at IS NULL AND cluster = ? AND kind = ? AND namespace IS ?",
-                (cluster, kind, namespace),
-            ).fetchone()
-            if waiting:
-                # what was asked for is newer data than of this moment, which `latest_request` answers
-                connection.execute("UPDATE refresh_requests SET requested_at = ? WHERE id = ?", (int(clock()), waiting[0]))
-                return int(waiting[0])
             cursor = connection.execute(
                 "INSERT INTO refresh_requests (cluster, kind, namespace, reason, requested_at) VALUES (?, ?, ?, ?, ?)",
                 (cluster, kind, namespace, reason[:500], int(clock())),
             )
-            return int(cursor.lastrowid or 0)
+            number = int(cursor.lastrowid or 0)
+            connection.execute(  # only now, or its id could be given out again
+                "DELETE FROM refresh_requests WHERE served_at IS NULL AND cluster = ? AND kind = ? AND namespace IS ? AND id < ?",
+                (cluster, kind, namespace, number),
+            )
+            return number
 
 
 def latest_request(path: Path, *, cluster: str, kind: str) -> int | None:

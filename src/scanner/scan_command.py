@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import logging
 import math
@@ -25,7 +24,7 @@ from scanner.settings import ScannerSettings
 from scanner.stop_signals import stopped_by_signals
 
 if TYPE_CHECKING:
-    from cache.cache_manager import CacheManager
+    from cache.cache_manager import CacheManager, RefreshRequest
     from scanner.assembly import ScannerParts
 
 log = logging.getLogger(__name__)
@@ -86,23 +85,31 @@ async def _scan(settings: ScannerSettings, selection: Selection, full: bool) -> 
                 kinds = [*selection.kinds, *await _found(parts, selection)]
                 with scan_progress(len(parts.contexts) * len(kinds)) as progress:
                     parts.coordinator.on_report = progress.finished
+                    asked = parts.cache.waiting_requests(parts.contexts, {kind.name for kind in kinds})
                     report = await parts.coordinator.scan_once(
                         parts.contexts, kinds, progress.page, full=full, skip_absent=not selection.named
                     )
-                await _clean_up(parts.cache, report)
+                await _finish(parts.cache, report, asked)
                 return report
             finally:
                 parts.cache.record_scanner(mode="scan", stopped=True)
 
 
-async def _clean_up(cache: CacheManager, report: ScanReport) -> None:
-    """What a daemon does at its intervals, for whoever scans by cron or a timer. Rows are purged by their age alone, but
-    only of kinds that this scan had an answer about: the next one may still find out what was deleted of the others.
+async def _finish(cache: CacheManager, report: ScanReport, asked: Sequence[RefreshRequest]) -> None:
+    """What a daemon does at its intervals, for whoever scans by cron or a timer.
+
+    What was asked for before the scan is served. Rows are purged by their age alone, but only of kinds that this scan had
+    an answer about: the next one may still find out what was deleted of the others.
     """
     answered = {(row.cluster, row.kind) for row in report.kinds if row.outcome != "failed"}
-    purge = functools.partial(cache.cleanup, looking_since=-math.inf, spare=lambda *target: target not in answered)
+
+    def write() -> None:
+        if served := [request.id for request in asked if (request.cluster, request.kind) in answered]:
+            cache.mark_served(served)
+        cache.cleanup(looking_since=-math.inf, spare=lambda *target: target not in answered)
+
     try:
-        await asyncio.to_thread(purge)
+        await asyncio.to_thread(write)
     except K8sMcpError as error:
         log.error("the scan is done, but the cache cannot be cleaned up: %s", error)
 

@@ -23,6 +23,7 @@ from scanner.keeping_up import KeepingUp, Rows
 from scanner.kept_scope import KeptScope
 from scanner.lost_kinds import LostKinds, Target
 from scanner.namespaced_lists import NamespacedLists
+from scanner.refresh_queue import RefreshQueue
 from scanner.retry_delays import RetryDelays
 from scanner.scan_outcomes import ScanOutcomes
 from scanner.scan_report import KindReport, ScanReport
@@ -92,8 +93,7 @@ class ScanCoordinator:
         self._clusters: Sequence[str] = ()
         self._following = False
         self._running: dict[Target, asyncio.Task[None]] = {}
-        self._again: set[Target] = set()
-        """Asked for while being scanned: the list under way may be older than what was asked for."""
+        self._requests = RefreshQueue(cache)
         self._lost_kinds = lost or LostKinds()
         self._narrowed: dict[str, set[str]] = {}
         """Cluster -> kinds of which only some namespaces may be listed."""
@@ -237,12 +237,16 @@ class ScanCoordinator:
         if not self._clusters:
             return  # before the first round nobody knows which requests are ours: they wait
         wanted: dict[str, dict[str, Kind]] = defaultdict(dict)
-        for request in await asyncio.to_thread(self._cache.take_refresh_requests):
-            if request.cluster in self._clusters and request.kind in self._kinds:
-                log.info("%s %s: refresh asked for: %s", request.cluster, request.kind, request.reason)
-                if (request.cluster, request.kind) in self._running:
-                    self._again.add((request.cluster, request.kind))
-                wanted[request.cluster][request.kind] = self._kinds[request.kind]
+        for request in await self._requests.waiting(self._clusters, self._kinds):
+            cluster, kind = request.cluster, request.kind
+            if (cluster, kind) in self._running:
+                continue  # what is under way may be older than what was asked for: it is done again after it
+            if not self._requests.was_tried(request):
+                log.info("%s %s: refresh asked for: %s", cluster, kind, request.reason)
+            elif not (self._outcomes.may_try(cluster) and self._outcomes.may_try(cluster, kind)):
+                continue
+            self._requests.begin(request)
+            wanted[cluster][kind] = self._kinds[kind]
         for cluster, kinds in wanted.items():
             self._dispatch(cluster, to_verify=list(kinds.values()))
 
@@ -279,10 +283,10 @@ class ScanCoordinator:
             for kind in (*to_list, *to_verify):  # what it did not get to; the others may belong to a later visit already
                 if self._running.get((cluster, kind.name)) is visit:
                     del self._running[cluster, kind.name]
-                    self._again.discard((cluster, kind.name))
+                    self._requests.finished((cluster, kind.name), answered=False)
 
     def _finished(self, cluster: str, kind: Kind, report: KindReport | None, rows: Rows) -> None:
-        """A kind is done with: what was listed is followed from there, and what was asked for meanwhile is looked at again."""
+        """A kind is done with: what was listed is followed from there, and whoever asked for it has been served."""
         target = cluster, kind.name
         self._running.pop(target, None)
         if report is not None and report.outcome == "not_served":
@@ -291,9 +295,8 @@ class ScanCoordinator:
             self._lost_kinds.listed(target)
             if self._following:
                 self._keeping.follow(cluster, self._events, [kind], rows)
-        if target in self._again and report is not None:
-            self._again.discard(target)
-            self._dispatch(cluster, to_verify=[kind])
+        if self._requests.finished(target, answered=report is not None and report.outcome != "failed"):
+            self.serve_requests()
 
     async def _rows(self, cluster: str) -> Rows:
         return _by_kind(await asyncio.to_thread(self._freshness, cluster))
