@@ -43,6 +43,12 @@ class ScriptedChanges:
     answer: Callable[[Watch], dict[str, Any] | None] = lambda _: None
     version: str = ""
     """The API server's, as its counts tell it."""
+    live: bool = True
+    """Whether the held watches are."""
+    caught_up_at: float = 1.0
+    """When the API server was heard in answer to a question that is not held."""
+    unheld: dict[str, Any] | None = None
+    """What such a question is answered, if not as `answer` says."""
     asks: list[list[str]] = field(default_factory=list)
     """The kinds of each held question."""
     catch_ups: int = 0
@@ -60,7 +66,7 @@ class ScriptedChanges:
             self.asks.append([watch["kind"] for watch in watches])
         else:
             self.catch_ups += 1
-        answers = [self.answer(watch) for watch in watches]
+        answers = [self.answer(watch) if arguments["hold"] else self.unheld or self.answer(watch) for watch in watches]
         if arguments["wait_seconds"] and not any(answers):
             self.polling += 1
             with contextlib.suppress(TimeoutError):
@@ -69,7 +75,8 @@ class ScriptedChanges:
             self.woken.clear()
             answers = [self.answer(watch) for watch in watches]
         results = [
-            {"kind": watch["kind"], "namespace": watch["namespace"], "cursor": watch["cursor"], "heard_at": 1.0, "changes": []}
+            {"kind": watch["kind"], "namespace": watch["namespace"], "cursor": watch["cursor"], "changes": []}
+            | {"heard_at": 1.0 if arguments["hold"] else self.caught_up_at, "live": self.live}
             | (answer or {})
             for watch, answer in zip(watches, answers, strict=True)
         ]
@@ -312,6 +319,31 @@ async def test_a_conflict_that_is_told_during_a_list_does_not_begin_to_follow_be
     assert laboratory.followed() == {"pods", "services"}
 
 
+async def test_what_is_followed_by_a_watch_that_is_not_live_is_caught_up_with_when_it_is_checked(laboratory: Laboratory) -> None:
+    """As behind a proxy that cuts connections: most of the time no request is open, and nothing fails."""
+    await laboratory.tick()
+    laboratory.feed.live = False
+    laboratory.clock.now += 240
+    laboratory.feed.caught_up_at = laboratory.clock.now - 9
+    await laboratory.tick()
+    assert laboratory.feed.catch_ups == 1
+    assert (laboratory.reports[-1].kind, laboratory.reports[-1].strategy) == ("pods", "check")
+    checked_at = "SELECT last_checked_at FROM cache_metadata WHERE kind = 'pods'"
+    assert query(laboratory.coordinator._cache.path, checked_at) == [(laboratory.clock.now - 9,)]
+    assert laboratory.lists() == 1
+
+
+async def test_a_watch_that_is_not_live_is_not_taken_for_equal_when_the_catch_up_fails(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    laboratory.feed.live = False
+    laboratory.clock.now += 240
+    laboratory.feed.unheld = problem("ClusterError", 502)
+    await laboratory.tick()
+    assert (laboratory.reports[-1].kind, laboratory.reports[-1].outcome) == ("pods", "failed")
+    checked_at = "SELECT last_checked_at FROM cache_metadata WHERE kind = 'pods'"
+    assert query(laboratory.coordinator._cache.path, checked_at) == [(laboratory.clock.now - 240,)]
+
+
 # --- more than fits
 
 
@@ -326,7 +358,7 @@ async def test_more_scopes_than_one_call_takes_are_followed_and_counted_in_parts
     feed = ChangeFeed(laboratory.tools, laboratory.coordinator._cache, timeout_seconds=7, clock=laboratory.clock)  # type: ignore[arg-type]
     feed._write = lambda *_: None  # type: ignore[method-assign]  # none of them was listed
     laboratory.feed.answer = lambda watch: problem("TooMany") if int(watch["namespace"][5:]) >= 300 else None
-    follower = ClusterFollower(CLUSTER, feed, FollowerEvents(_no_loss, _no_loss, lambda *_: None, lambda: None))
+    follower = ClusterFollower(CLUSTER, feed, FollowerEvents(_no_loss, _no_loss, lambda *_: None))
     for scope in scopes:
         follower.follow(scope)
     task = asyncio.create_task(follower.run())

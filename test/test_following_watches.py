@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cache_fixtures import Clock
 from controlplane.control_plane import ControlPlane
 from fault_proxy import Fault, FaultProxy
 from following_fixtures import Follower, told
@@ -266,6 +267,45 @@ async def test_a_watch_that_is_cut_off_at_once_every_time_is_opened_rarer_and_ra
         assert len(proxy.since(0, verb="watch")) <= 3
         result = await server.poll_one("configmaps", fresh_namespace, start)
         assert result["error"] is None
+
+
+async def test_between_two_requests_a_held_watch_is_not_live_and_a_catch_up_does_not_rely_on_it(
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+) -> None:
+    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
+        server: Follower = await follower(proxy.kubeconfig, most_held=1)
+        start = await server.cursor("configmaps", fresh_namespace)
+        first = await server.poll_one("configmaps", fresh_namespace, start)
+        assert first["live"]
+        for _ in range(20):
+            proxy.cut_connections()
+            await asyncio.sleep(0.1)
+        await asyncio.to_thread(write, control_plane, fresh_namespace, "unheard")
+        held = await server.poll_one("configmaps", fresh_namespace, first["cursor"], wait_seconds=0.5)
+        assert (held["live"], told(held), held["error"]) == (False, [], None)
+        caught_up = await server.poll_one("configmaps", fresh_namespace, held["cursor"], hold=False)
+        assert ("ADDED", "unheard") in told(caught_up)
+        after = await server.poll_one("configmaps", fresh_namespace, caught_up["cursor"])
+        assert (after["live"], after["error"]) == (True, None)
+        assert server.watches.held(control_plane.context) == 1, "in the place of the one that lags behind"
+        before = len(proxy.since(0, verb="watch"))
+        for _ in range(5):
+            proxy.cut_connections()
+            await asyncio.sleep(0.1)
+        assert len(proxy.since(0, verb="watch")) == before, "cut off as often as the one before it"
+
+
+async def test_a_held_watch_that_was_not_heard_for_longer_than_bookmarks_take_is_not_live(
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str
+) -> None:
+    clock = Clock()
+    server: Follower = await follower(control_plane.kubeconfig, clock=clock)
+    start = await server.cursor("services", fresh_namespace)
+    for seconds, live in ((0, True), (70, True), (10, False)):
+        clock.now += seconds
+        assert (await server.poll_one("services", fresh_namespace, start))["live"] is live
+    caught_up = await server.poll_one("services", fresh_namespace, start, hold=False)
+    assert (caught_up["heard_at"], caught_up["live"]) == (clock.now, True)
 
 
 async def test_a_context_that_leads_to_another_cluster_now_is_not_answered_from_the_old_one(

@@ -33,6 +33,8 @@ WATCH_SECONDS = (540, 600)
 """How long one request is asked to last. At random, so that thirty watches are not opened again all at once."""
 SILENCE_SECONDS = 180.0
 """Three times the span between two bookmarks: a connection that is quiet for so long leads nowhere any more."""
+LIVE_SECONDS = 75.0
+"""A little more than the span between two bookmarks."""
 TURN_SECONDS = 30.0
 EVENTS_AT_A_TIME = 20
 FIRST_PAUSE_SECONDS = 5.0
@@ -60,7 +62,8 @@ class WatchTarget:
 class HeldWatch:
     """Runs from its making until `close()` or an error, which `error` then holds.
 
-    At the end of a request the next one begins where it ended. `seconds` are the bounds of a request's length.
+    At the end of a request the next one begins where it ended. `seconds` are the bounds of a request's length, `early_ends`
+    is how often in a row those before it were cut off.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class HeldWatch:
         max_changes: int = MAX_CHANGES, seconds: tuple[int, int] = WATCH_SECONDS,
         silence_seconds: float = SILENCE_SECONDS, clock: Callable[[], float] = time.time,
         has_room: Callable[[], bool] = lambda: True, opening: asyncio.Semaphore | None = None,
+        early_ends: int = 0,
     ) -> None:  # fmt: skip
         self.target = target
         self.buffer = ChangeBuffer(cursor, max_changes=max_changes)
@@ -85,12 +89,20 @@ class HeldWatch:
         self._seconds = seconds
         self._silence_seconds = silence_seconds
         self._bookmarks_expected = True
-        self._early_ends = 0
+        self.early_ends = early_ends
         self._silent = True
+        self._reading = False
         self._clock = clock
         self._has_room = has_room
         self._opening = opening or asyncio.Semaphore(1)
         self._task = asyncio.create_task(self._run(), name=f"watch:{target.context}:{target}")
+
+    def is_live(self) -> bool:
+        """Whether a request is open, and was heard so lately that nothing else is likely to have happened.
+
+        Between two requests, and where a connection leads nowhere any more, silence says nothing.
+        """
+        return self._reading and self.heard_at is not None and abs(self._clock() - self.heard_at) <= LIVE_SECONDS
 
     def ended(self) -> bool:
         """Nothing more will come."""
@@ -163,10 +175,14 @@ class HeldWatch:
         self._heard()
         self.headers_seconds = answer.headers_seconds
         self.changed_at = asyncio.get_running_loop().time()
+        self._reading = True
         self.opened.set()
         splitter = LineSplitter()
-        async for piece in answer.pieces:
-            await self._receive(splitter.feed(piece))
+        try:
+            async for piece in answer.pieces:
+                await self._receive(splitter.feed(piece))
+        finally:
+            self._reading = False
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -251,10 +267,10 @@ class HeldWatch:
 
     def _pause(self, lasted: float, length: int) -> float:
         """Before the next request: none after one that lasted; one that is cut off again and again comes rarer."""
-        self._early_ends = 0 if lasted >= 0.9 * length else self._early_ends + 1
-        if self._early_ends < 2:
+        self.early_ends = 0 if lasted >= 0.9 * length else self.early_ends + 1
+        if self.early_ends < 2:
             return 0.0
-        between = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (self._early_ends - 2))
+        between = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (self.early_ends - 2))
         return max(0.0, between - lasted)
 
 

@@ -41,12 +41,13 @@ class WatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class WatchResult:
-    """`heard_at` is None when the API server has not been heard on this watch."""
+    """`heard_at` is None when the API server has not been heard on this watch; `live` is HeldWatch.is_live."""
 
     cursor: str
     changes: Sequence[Change] = ()
     heard_at: float | None = None
     more: bool = False
+    live: bool = False
     error: K8sMcpError | None = None
 
 
@@ -115,8 +116,9 @@ class WatchHolder:
     ) -> list[WatchResult]:  # fmt: skip
         """What follows each cursor. Without anything, waits for the first change or error, then for those that come along.
 
-        With `wait_seconds` 0, watches that are new are read until they are quiet. Nothing is forgotten that was not asked
-        past: a poll whose answer gets lost can be repeated.
+        With `wait_seconds` 0, watches that are new are read until they are quiet. `hold` False reads a held watch only where it
+        is live, else a new one, so that the answer is as of now. Nothing is forgotten that was not asked past: a poll whose
+        answer gets lost can be repeated.
         """
         woken = asyncio.Event()
         polled = [self._begin(request, redactor, hold=hold) for request in requests]
@@ -138,7 +140,8 @@ class WatchHolder:
                 await asyncio.gather(*self._closing)
 
     def _begin(self, request: WatchRequest, redactor: Redactor, *, hold: bool) -> _Polled:
-        entry = next((one for one in self._held.get(request.target, ()) if one.watch.buffer.knows(request.cursor)), None)
+        known = (one for one in self._held.get(request.target, ()) if one.watch.buffer.knows(request.cursor))
+        entry = next((one for one in known if hold or one.watch.is_live()), None)
         is_new = entry is None
         if entry is None:
             try:
@@ -156,22 +159,24 @@ class WatchHolder:
         if not hold:
             return _Entry(self._watch(request, redactor, CATCH_UP_SECONDS))
         beside = self._held.setdefault(target, [])
-        if len(beside) >= PER_TARGET:
+        early_ends = max((one.watch.early_ends for one in beside), default=0)
+        is_full = self.held(target.context) >= self._most_held
+        if len(beside) >= PER_TARGET or (is_full and any(not one.polls for one in beside)):
             self._drop(min(beside, key=lambda one: (one.polls > 0, one.polled_at)))
-        elif self.held(target.context) >= self._most_held:
+        elif is_full:
             raise TooMany(
                 f"cannot hold a watch of {target} (context {target.context}): {self._most_held} are held already; "
                 "ask with hold=false, or follow fewer kinds and namespaces"
             )
-        entry = _Entry(self._watch(request, redactor, self._seconds))
+        entry = _Entry(self._watch(request, redactor, self._seconds, early_ends))
         self._held.setdefault(target, []).append(entry)
         return entry
 
-    def _watch(self, request: WatchRequest, redactor: Redactor, seconds: tuple[int, int]) -> HeldWatch:
+    def _watch(self, request: WatchRequest, redactor: Redactor, seconds: tuple[int, int], early_ends: int = 0) -> HeldWatch:
         return HeldWatch(
             request.api, request.target, request.cursor, redactor,
             seconds=seconds, silence_seconds=self._silence_seconds, clock=self._clock, has_room=self._has_room,
-            max_changes=self._max_changes,
+            max_changes=self._max_changes, early_ends=early_ends,
             opening=self._opening.setdefault(request.target.context, asyncio.Semaphore(OPENED_AT_ONCE)),
         )  # fmt: skip
 
@@ -215,7 +220,7 @@ class WatchHolder:
         taken = watch.buffer.take(cursor, max_changes=max_changes, max_bytes=max_bytes)
         heard_at = taken.changes[-1].heard_at if taken.more and taken.changes else watch.heard_at
         reading_on = one.is_new and not settled and not watch.ended()
-        return WatchResult(taken.cursor, taken.changes, heard_at, more=taken.more or reading_on)
+        return WatchResult(taken.cursor, taken.changes, heard_at, more=taken.more or reading_on, live=watch.is_live())
 
     def _release(self, entry: _Entry, *, hold: bool) -> None:
         entry.polls -= 1

@@ -43,13 +43,17 @@ class Change(msgspec.Struct, gc=False):
 
 
 class WatchAnswer(msgspec.Struct, gc=False):
-    """What is new of one (kind, namespace). `heard_at` (epoch seconds): when the API server was last heard on it."""
+    """What is new of one (kind, namespace). `heard_at` (epoch seconds): when the API server was last heard on it.
+
+    `live` False: no watch of it is open, or one that was not heard for so long that its silence says nothing.
+    """
 
     kind: str
     namespace: str = ""
     cursor: str = ""
     changes: list[Change] = []
     heard_at: float | None = None
+    live: bool = False
     more: bool = False
     error: AnswerError | None = None
 

@@ -174,6 +174,7 @@ class ChangeFeed:
 
     def _taken(self, part: _Part) -> Taken:
         state, answer, outcome = part.state, part.answer, part.outcome
+        state.live = answer.live
         if answer.error is not None:
             return _failed(state, answer.error)
         if outcome is not None and not outcome.applied:

@@ -27,6 +27,8 @@ class KeptScope:
     """How many objects the API server may hold beyond them, since they cannot be read."""
     heard_at: float = 0.0
     """Epoch seconds: when the API server was last heard of this."""
+    live: bool = False
+    """Whether that was so lately, on a watch that is still open, that what came since would have come here."""
     redaction: str = ""
     """Rules and key by which the last answer was redacted."""
     held: bool = True

@@ -111,6 +111,7 @@ class KindCheck:
                 check.error = told.error.exception(COUNT_OBJECTS) if told.error else ToolError(f"{COUNT_OBJECTS} counted nothing")
         if hold:  # else the catch-up is as of now already, where the numbers agree
             await self._take(cluster, [check for check, _ in counted], hold)
+            await self._take_all(cluster, [check for check, _ in counted if check.is_open and not check.state.live], hold=False)
         for wait_seconds in (0, 1, 1)[: 1 + SETTLE_SECONDS]:
             missing = [check for check, count in counted if check.is_open and not check.agrees(count)]
             if not missing:
@@ -118,15 +119,18 @@ class KindCheck:
             await self._take(cluster, missing, hold, wait_seconds=wait_seconds)
         for check, count in counted:
             if check.is_open and check.agrees(count):
-                check.checked_at = asked_at if hold else min(asked_at, check.state.heard_at)
+                check.checked_at = asked_at if hold and check.state.live else min(asked_at, check.state.heard_at)
             elif check.is_open and last:
                 check.lost = "count"
 
     async def _catch_up(self, cluster: str, checks: Sequence[Verification], hold: bool) -> None:
         for check in checks:
             check.begin_window()
+        await self._take_all(cluster, checks, hold)
+
+    async def _take_all(self, cluster: str, checks: Sequence[Verification], hold: bool) -> None:
         pending = list(checks)
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MOST_ROUNDS if pending else 0):
             pending = await self._take(cluster, pending, hold)
             if not pending:
                 return

@@ -71,9 +71,10 @@ async def list_changes(
     linger_seconds: float = 0.4, hold: bool = True, max_changes: int = 2000, max_bytes: int = 8 * 1024 * 1024,
 ) -> ToolAnswer:  # fmt: skip
     """For programs, not for models: what happened to objects since a resourceVersion, redacted, as JSON text
-    {results: [{kind, namespace, cursor, changes: [{type, object, manager}], heard_at, more, error}], redactor_version, key_id}.
-    Results come in the order of `watches`. An error ends the wait, as a change does. `manager` is who made the newest change,
-    null where that cannot be told; `heard_at` when the API server was last heard, in epoch seconds, null for never."""
+    {results: [{kind, namespace, cursor, changes: [{type, object, manager}], heard_at, live, more, error}], redactor_version,
+    key_id}. Results come in the order of `watches`. An error ends the wait, as a change does. `manager` is who made the newest
+    change, null where that cannot be told; `heard_at` when the API server was last heard, in epoch seconds, null for never;
+    `live` false: no request is open now, or nothing was heard on it for long, so that no changes may mean nothing."""
     api = tools.clusters.api(context)
     asked = [await _request(tools, api, one) for one in watches]
     requests = [one for one in asked if isinstance(one, WatchRequest)]
@@ -117,6 +118,7 @@ def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> b
     head["cursor"] = result.cursor
     tail = {
         "heard_at": result.heard_at,
+        "live": result.live,
         "more": result.more,
         "error": described(result.error, tools.redactor) if result.error else None,
     }
