@@ -252,7 +252,7 @@ def test_a_daemon_that_hangs_stops_feeding_its_watchdog(
     control_plane: Any, scanner_process: MakeScanner, manager: NotifySocket
 ) -> None:
     scanner = scanner_process(control_plane.kubeconfig)
-    process = scanner.start(**watched(manager, 4))
+    process = scanner.start(**watched(manager, 4), SCANNER_DYNAMIC_INTERVAL="20")  # a round each second
     fed = manager.wait_for("READY=1")
     for _ in range(3):
         fed = manager.wait_for("WATCHDOG=1", after=fed)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +21,12 @@ from configuration.errors import NotPermitted, ToolError, Unreachable
 from kinds.registry import KINDS
 from scan_fixtures import Failing, ScriptedTools, coordinator_with, pod, query
 from scanner.clock_watch import run_jobs_when_the_clock_is_set
-from scanner.daemon import tick_seconds
+from scanner.daemon import DaemonWatch, hand_out, tick_seconds
 from scanner.fair_slots import FairSlots
 from scanner.scan_coordinator import ScanCoordinator
 from scanner.schedule import Schedule
 from scanner.settings import ScannerSettings
+from scanner.systemd_notify import ServiceManager
 
 TWO_KINDS = {name: KINDS[name] for name in ("pods", "services")}  # one dynamic, one static
 MakeCoordinator = Callable[..., ScanCoordinator]
@@ -580,3 +582,33 @@ async def test_after_a_long_absence_everything_has_ttl_and_grace_to_be_listed_be
     coordinator._cache.register_cluster(ClusterIdentity(cluster=CLUSTER, uid=f"uid-of-{CLUSTER}"))
     await ticked(coordinator, clock)
     assert query(coordinator._cache.path, "SELECT count(*) FROM pods") == [(0,)]
+
+
+async def test_a_round_that_hangs_leaves_no_sign_of_life_whatever_else_goes_on(make: MakeCoordinator, clock: Clock) -> None:
+    """Neither for the watchdog, which sees `progress_at`, nor for `scanner status --alive`, which sees the heartbeat."""
+    coordinator = make(cleanup_interval=1)
+    parts: Any = SimpleNamespace(coordinator=coordinator, cache=coordinator._cache, contexts=(CLUSTER,))
+    watch = DaemonWatch(parts, ServiceManager({}), None)
+    beat = "SELECT last_tick_at FROM scanner"
+    for _ in range(2):
+        clock.now += 60
+        await hand_out(parts, watch)
+        await coordinator.settle()
+        assert query(coordinator._cache.path, beat) == [(int(clock.now),)]
+    known = coordinator._contexts
+    coordinator._contexts = lambda: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+    clock.now += 60
+    await hand_out(parts, watch)
+    ended_at, left_at = coordinator.progress_at, clock.now
+    for _ in range(3):
+        clock.now += 60
+        await hand_out(parts, watch)
+        coordinator.serve_requests()
+        await eventually(lambda: {"requests", "cleanup", "usage"}.isdisjoint(coordinator._background))
+    assert coordinator.progress_at == ended_at
+    assert query(coordinator._cache.path, beat) == [(int(left_at),)]
+    coordinator._contexts = known
+    coordinator._background["round"].cancel()
+    await coordinator.settle()
+    await hand_out(parts, watch)
+    assert query(coordinator._cache.path, beat) == [(int(clock.now),)]

@@ -44,7 +44,6 @@ class FollowerEvents:
     lost: Callable[[str, Sequence[tuple[KeptScope, str | K8sMcpError]]], Awaitable[None]]
     failing: Callable[[str, Sequence[tuple[Kind, str, K8sMcpError]]], Awaitable[None]]
     changed: Callable[[str, Taken], None]
-    alive: Callable[[], None]
 
 
 class ClusterFollower:
@@ -124,7 +123,6 @@ class ClusterFollower:
     async def run(self) -> None:
         """Until cancelled. Whatever goes wrong is logged, and tried again later."""
         while True:
-            self._events.alive()
             try:
                 await self._something.wait()
                 await self.turn()

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,8 @@ class DaemonWatch:
         self._clusters = set(parts.contexts)
         self._failing: set[tuple[str, str]] = set()
         self._is_ready = False
+        self._coordinator = parts.coordinator
+        self._moved_at: float | None = None
         parts.coordinator.on_report = self._reported
         if metrics is not None:
             from cache.cache_reader import CacheReader
@@ -91,8 +93,13 @@ class DaemonWatch:
             parts.coordinator.on_usage = metrics.on_usage
             metrics.show_cache(CacheReader(parts.settings.cache_db_path).freshness_all, lambda: self._clusters)
 
+    def has_moved(self) -> bool:
+        """Whether a round has come to its end since this was last asked; the first time always."""
+        before, self._moved_at = self._moved_at, self._coordinator.progress_at
+        return before != self._moved_at
+
     def ticked(self) -> None:
-        """A round has been started, and the database is open."""
+        """A round has been started, the one before has ended, and the database is open."""
         if not self._is_ready:
             self._is_ready = True
             self._manager.tell(READY=1)
@@ -138,12 +145,8 @@ def _scheduler(parts: ScannerParts, watch: DaemonWatch) -> AsyncIOScheduler:
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": MISFIRE_SECONDS})
 
     async def tick() -> None:
-        parts.coordinator.tick(time.time())
-        try:
-            await _heartbeat(parts)
-        except asyncio.CancelledError:  # stopped in between: APScheduler would print a traceback
-            return
-        watch.ticked()
+        with suppress(asyncio.CancelledError):  # stopped in between: APScheduler would print a traceback
+            await hand_out(parts, watch)
 
     async def serve_requests() -> None:
         parts.coordinator.serve_requests()
@@ -151,6 +154,14 @@ def _scheduler(parts: ScannerParts, watch: DaemonWatch) -> AsyncIOScheduler:
     scheduler.add_job(tick, "interval", seconds=tick_seconds(parts.settings), next_run_time=datetime.now(UTC))
     scheduler.add_job(serve_requests, "interval", seconds=REQUEST_POLL_SECONDS)
     return scheduler
+
+
+async def hand_out(parts: ScannerParts, watch: DaemonWatch) -> None:
+    """Start a round, and leave the signs of life if the one before has come to its end."""
+    parts.coordinator.tick(time.time())
+    if watch.has_moved():
+        await _heartbeat(parts)
+        watch.ticked()
 
 
 async def _heartbeat(parts: ScannerParts, *, stopped: bool = False) -> None:

@@ -85,11 +85,13 @@ class ScanCoordinator:
             finished=self._finished,
             clock=clock,
         )
-        self._events = FollowerEvents(self._lost, self._outcomes.record, self._changed, self._progressed)
+        self._events = FollowerEvents(self._lost, self._outcomes.record, self._changed)
         self.on_changes: OnChanges | None = None
         """Called after each stored batch of changes."""
         self.progress_at = time.monotonic()
-        """Monotonic seconds: when a round or a turn of a follower last came to its end."""
+        """Monotonic seconds: when a round last came to its end, well or not. Nothing else counts: followers that go on would
+        hide that nothing is handed out any more.
+        """
         self._clusters: Sequence[str] = ()
         self._following = False
         self._running: dict[Target, asyncio.Task[None]] = {}
@@ -190,6 +192,12 @@ class ScanCoordinator:
     # --- what is due
 
     async def _round(self, now: float) -> None:
+        try:
+            await self._look_at_all(now)
+        finally:
+            self.progress_at = time.monotonic()
+
+    async def _look_at_all(self, now: float) -> None:
         await asyncio.to_thread(self._cache.reopen_if_replaced)
         self._clusters = await self._contexts()
         self._slots.share_between(len(self._clusters))
@@ -338,9 +346,6 @@ class ScanCoordinator:
         if self.on_changes is not None:
             self.on_changes(cluster, kind, taken.added, taken.changed, taken.removed, taken.lag_seconds)
 
-    def _progressed(self) -> None:
-        self.progress_at = time.monotonic()
-
     # --- background
 
     def _in_background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -357,7 +362,6 @@ class ScanCoordinator:
             log.warning("%s failed, it is tried again at the next tick: %s", name, one_line(error))
         except Exception:
             log.exception("%s failed, it is tried again at the next tick", name)
-        self._progressed()
 
 
 def _by_kind(rows: Iterable[Freshness]) -> dict[str, list[Freshness]]:
