@@ -71,6 +71,18 @@ class ClusterDriver:
             for key, value in item["metadata"].get("labels", {}).items()
         }
 
+    def columns(self, kind: str) -> set[tuple[str, str, str]]:
+        """(uid, column, value): `name`, a Deployment's `replicas`, and the image of each container of a pod."""
+        found = set()
+        for item in self._items(kind):
+            uid, spec = item["metadata"]["uid"], item.get("spec", {})
+            found.add((uid, "name", item["metadata"]["name"]))
+            if kind == "deployments":
+                found.add((uid, "replicas", str(spec["replicas"])))
+            if kind == "pods":
+                found |= {(uid, f"image of {container['name']}", container["image"]) for container in spec["containers"]}
+        return found
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Nobody else changes anything meanwhile."""
