@@ -32,7 +32,7 @@ class WriteTurns:
         with self._lock:
             idle_seconds = self._clock() - self._ended_at
             if idle_seconds < PAUSE_SECONDS and self._held_seconds >= LONGEST_HELD_SECONDS:
-                self._sleep(PAUSE_SECONDS - idle_seconds)
+                self._sleep(PAUSE_SECONDS)  # whole, since on a busy machine others look later than they meant to
                 idle_seconds = PAUSE_SECONDS
             if idle_seconds >= PAUSE_SECONDS:
                 self._held_seconds = 0.0
