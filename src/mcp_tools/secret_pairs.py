@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mcp_tools.harmless_values import is_harmless
 from mcp_tools.redaction_marks import is_marked
+from mcp_tools.secret_dumps import complaint
 from mcp_tools.secret_names import is_secret_name
 
 _NAME = re.compile(
@@ -14,8 +15,8 @@ _NAME = re.compile(
     r"(?:\\*[\"'`\]]{0,2}[ \t]*(?:=>|:=|==?|:)[ \t]*|[ \t]+(?:is(?:[ \t]+set[ \t]+to)?|set[ \t]+to):?[ \t]+(?:now[ \t]+)?)"
 )
 _NAME_AND_VALUE = re.compile(
-    r"\b(?:name|key)\\*[\"']?[ \t]*[:=][ \t]*\\*[\"']?([\w.-]+)\\*[\"']?[ \t]*(?:,|\\n|\n)?\s*"
-    r"\\*[\"']?value\\*[\"']?[ \t]*[:=][ \t]*",
+    r"\b(?:name|key)\\*+[\"']?[ \t]*+[:=][ \t]*+\\*+[\"']?([\w.-]++)(?:\\*+[\"'])?+[ \t]*+(?:,|\\++n|\n)?+\s*+"
+    r"\\*+[\"']?value\\*+[\"']?[ \t]*+[:=][ \t]*+",
     re.IGNORECASE,
 )
 _SCHEME = re.compile(r"(?:[bB]earer|[bB]asic|[tT]oken|[dD]igest|[aA]pi[kK]ey|Bot|SSWS)[ \t]+(?=\S)")
@@ -25,7 +26,7 @@ _ITEM = r"-[ \t]++(?![^\s:]+:(?:\s|\Z)|[\[{&*])[^\n]+"
 _ITEMS = re.compile(rf"\n[ \t]*(?P<items>{_ITEM}(?:\n[ \t]*{_ITEM})*)")
 _TRIPLE_QUOTED = re.compile(r"\"\"\"(?P<triple>[\s\S]+?)\"\"\"")
 _PLAIN_QUOTED = re.compile(r"\"(?P<double>(?:[^\"\\]|\\[\s\S])*)\"|'(?P<single>(?:[^']|'')*)'|`(?P<tick>[^`\n]*)`")
-_ESCAPED_QUOTED = re.compile(r"(?P<slashes>\\+)\"(?P<double>[\s\S]*?)(?<!\\)(?P=slashes)\"")
+_ESCAPED_QUOTED = re.compile(r"(?<!\\)(?P<slashes>\\++)\"(?P<double>[\s\S]*?)(?<!\\)(?P=slashes)\"")
 _LIST = re.compile(r"\[(?P<list>[^\[\]{}\n]*)\]")
 _ENCLOSED = (
     (_BLOCK, "block"),
@@ -35,14 +36,14 @@ _ENCLOSED = (
     (_ESCAPED_QUOTED, "double"),
     (_LIST, "list"),
 )
-_REST_OF_LINE = re.compile(r"(?P<rest>[^\n]*?)(?=[ \t]*(?:\n|\r|\Z|[ \t]#[^\n]*(?:\n|\Z)))")
+_REST_OF_LINE = re.compile(r"(?P<rest>(?:[^\n\r \t]++|[ \t]++(?![\n\r#]|\Z))*+)")  # to a comment
 _BARE = re.compile(r"(?P<bare>[^\s\"'`<>,;&|)}\]\\]+)")
 _OPEN_QUOTED = re.compile(r"\\*[\"'](?P<open>[^\n]+)")  # cut off before the closing quote
 _LINE_START = re.compile(r"[ \t]*(?:(?:-|export|set|SET|ENV|ARG|\$env:)[ \t]+)*[\"']?\Z")
 _VARIABLE = re.compile(r"\$(?:\{\w+\}|\(\w+\)|\w+)(?=[ \t])")
 _TAG = re.compile(r"(?:v?\d+\.\d[\w.-]*|v\d[\w.-]*|latest|stable|edge|main|master|nightly)(?![\w-])")
 _PORT = re.compile(r"\d{2,5}(?![\w.@-])")
-_ANOTHER_WORD = re.compile(r",?[ \t]+[A-Za-z]")
+_ANOTHER_WORD = re.compile(r",?[ \t]++[A-Za-z]")
 _WHOLE_LINE_NAMES = re.compile(r"cookie|authorization", re.IGNORECASE)
 _NO_VALUES = frozenset(
     {"not", "missing", "required", "invalid", "empty", "wrong", "incorrect", "expired", "too", "set", "unset", "a", "an", "the",
@@ -82,6 +83,9 @@ def _replace(text: str, mark: Callable[[str], str], names: re.Pattern[str]) -> s
 def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     """Where the value after a name begins and ends; None when there is none on this line."""
     start = found.end()
+    complains, quoted = complaint(text, start)
+    if complains:
+        return quoted
     if scheme := _SCHEME.match(text, start):
         start = scheme.end()
     for pattern, group in _ENCLOSED:
@@ -92,15 +96,22 @@ def _value_span(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     sentence = found[0][len(found[1]) :].split()[:1] in (["is"], ["is:"], ["set"])
     if found[0][-1] == "=" and (variable := _VARIABLE.match(text, start)):  # PGPASSWORD=${PASSWORD} psql
         return variable.span()
-    if not sentence and (_begins_line(text, found.start()) or _WHOLE_LINE_NAMES.search(found[1])):
+    whole = not sentence and (_begins_line(text, found.start()) or _WHOLE_LINE_NAMES.search(found[1]) is not None)
+    if (
+        whole
+        and text[start : start + 1] not in ("{", "[", '"', "'")
+        and text[found.start() - 1 : found.start()] not in ('"', "'")
+    ):
         rest = _REST_OF_LINE.match(text, start)
-        if rest and rest["rest"] and rest["rest"][0] not in "{[\"'" and text[found.start() - 1 : found.start()] not in ('"', "'"):
+        if rest and rest["rest"]:
             return rest.span("rest")
     if cut := _OPEN_QUOTED.match(text, start):
         return cut.span("open")
-    bare = _BARE.match(text, start)
-    if bare is None or bare["bare"][0] == "{" or (sentence and _goes_on(text, bare)):
+    if text[start : start + 1] == "{":
         return None  # what stands in braces has names of its own
+    bare = _BARE.match(text, start)
+    if bare is None or (sentence and _goes_on(text, bare)):
+        return None
     return bare.span("bare")
 
 
@@ -124,5 +135,5 @@ def _goes_on(text: str, found: re.Match[str]) -> bool:
 
 
 def _begins_line(text: str, position: int) -> bool:
-    line = text.rfind("\n", 0, position) + 1
+    line = text.rfind("\n", max(0, position - 80), position) + 1
     return position - line < 80 and _LINE_START.match(text, line, position) is not None
