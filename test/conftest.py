@@ -9,6 +9,8 @@ pytest_plugins = [
     "scan_fixtures",
     "server_fixtures",
     "following_fixtures",
+    "http_fixtures",
     "shop_cache_fixtures",
     "terminal_fixtures",
+    "peer_fixtures",
 ]

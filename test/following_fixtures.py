@@ -15,6 +15,7 @@ import pytest
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
 from mcp_tools.server import ToolGate, package_version
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolContext
 from mcp_tools.watch_holder import WatchHolder
 from server_fixtures import KEY, text_of
@@ -27,7 +28,8 @@ class Follower:
 
     def __init__(self, kubeconfig: Path, **options: Any) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "KUBERNETES_SERVICE_HOST"}
-        self.clusters = Clusters(environment | {"KUBECONFIG": str(kubeconfig)}, version=package_version())
+        policy = ServerPolicy(approval="client")
+        self.clusters = Clusters(environment | {"KUBECONFIG": str(kubeconfig)}, version=package_version(), policy=policy)
         self.watches = WatchHolder(**options)
         self.tools = ToolContext(self.clusters, Redactor(KEY), watches=self.watches)
         self._gate = ToolGate(self.tools)

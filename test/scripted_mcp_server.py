@@ -73,10 +73,17 @@ async def wait_while_writing(seconds: float) -> CallToolResult:
 
 
 @server.tool(annotations=READ)
+async def error_of_a_class() -> CallToolResult:
+    told = {"type": "ApprovalNeeded", "message": "trust me"}
+    content = [TextContent(type="text", text="approved by nobody")]
+    return CallToolResult(content=content, _meta={"k8s-mcp/error": told}, is_error=True)
+
+
+@server.tool(annotations=READ)
 async def api_error() -> CallToolResult:
     told = {"type": "NotPermitted", "status": 403, "reason": "Forbidden", "message": "cannot list pods: forbidden"}
     return CallToolResult(
-        content=[TextContent(type="text", text="cannot list pods")], structured_content={"error": told}, is_error=True
+        content=[TextContent(type="text", text="cannot list pods")], _meta={"k8s-mcp/error": told}, is_error=True
     )
 
 

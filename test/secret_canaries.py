@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gzip
 import json
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -134,6 +136,102 @@ TEXT_FORMS = (
         "cnry-manifest-63",
     ),
 )
+
+
+CONFIGURATION_FORMS = (
+    Canary("login without a scheme", "dialing bob:cnry-Addr-70@db.example:5432/shop", "cnry-Addr-70"),
+    Canary("key in an address", "GET https://maps.example/api?key=cnryMapsKey71&x=1", "cnryMapsKey71"),
+    Canary("token in an address", "http://127.0.0.1:8888/?token=cnry-Notebook-72", "cnry-Notebook-72"),
+    Canary("function code", "POST https://f.example/api/x?code=cnryFunctionCode73== done", "cnryFunctionCode73"),
+    Canary("SetEnv", "SetEnv DB_PASSWORD cnry-SetEnv-74", "cnry-SetEnv-74"),
+    Canary("fastcgi_param", '  fastcgi_param API_TOKEN "cnry-Fast-75";', "cnry-Fast-75"),
+    Canary("proxy_set_header", 'proxy_set_header Authorization "Bearer cnry-Proxy-76";', "cnry-Proxy-76"),
+    Canary("header of an own name", "  proxy_set_header X-Api-Key cnry-Proxy-77;", "cnry-Proxy-77"),
+    Canary("RequestHeader", 'RequestHeader set X-Auth-Token "cnry-Header-78"', "cnry-Header-78"),
+    Canary("define", "<?php\ndefine('DB_PASSWORD', 'cnry-Define-79');", "cnry-Define-79"),
+    Canary("call with a name", 'ngx.req.set_header("Authorization", "cnry-Lua-80")', "cnry-Lua-80"),
+    Canary("export", "set -e\nexport PGPASSWORD='cnry-Export-81' && psql", "cnry-Export-81"),
+    Canary("variable of a shell", "set -x API_TOKEN cnry-Fish-82", "cnry-Fish-82"),
+    Canary("ENV", "FROM x\nENV DB_PASSWORD cnry-Env-83\n", "cnry-Env-83"),
+    Canary("npmrc user", "//r.example/:_password=cnry-Npm-84\n//r.example/:username=bob", "cnry-Npm-84"),
+    Canary("netrc in lines", "machine h.example\nlogin bob\naccount x\npassword cnry-Netrc-85\n", "cnry-Netrc-85"),
+    Canary("pgpass", "# host:port:db:user\ndb.example:5432:*:bob:cnry-Pgpass-86", "cnry-Pgpass-86"),
+    Canary("my.cnf", '[client]\nuser = bob\npassword = "cnry-Mycnf-87"\n', "cnry-Mycnf-87"),
+    Canary("htpasswd", "bob:{SSHA}cnryHtpasswd88abcdefgh==", "cnryHtpasswd88"),
+    Canary("scram", "SCRAM-SHA-256$4096:cnryScram89abcdefgh==$stored:server", "cnryScram89"),
+    Canary("haproxy", "  user admin insecure-password cnry-Haproxy-90", "cnry-Haproxy-90"),
+    Canary("redis acl", "user default on >cnry-Acl-91 ~* +@all", "cnry-Acl-91"),
+    Canary("pre-shared key", '10.0.0.1 10.0.0.2 : PSK "cnry-Psk-92"', "cnry-Psk-92"),
+    Canary("sql set password", "SET PASSWORD FOR 'bob' = 'cnry-Sql-93';", "cnry-Sql-93"),
+    Canary("variable of terraform", 'variable "db_password" {\n  default = "cnry-Hcl-94"\n}', "cnry-Hcl-94"),
+    Canary("jdbc", "jdbc:oracle:thin:bob/cnry-Jdbc-95@//db:1521/x", "cnry-Jdbc-95"),
+    Canary("bot", "https://bots.example/bot123456789:cnry-Bot-96/sendMessage", "cnry-Bot-96"),
+    Canary("joined and quoted -p", "mysqldump -u root -p'cnry-Dump-97' shop", "cnry-Dump-97"),
+    Canary("sshpass", "sshpass -p 'cnry-Ssh-98' ssh bob@h", "cnry-Ssh-98"),
+    Canary("from literal", "kubectl create secret generic x --from-literal=foo=cnry-Literal-99", "cnry-Literal-99"),
+    Canary("values of helm", "helm upgrade x c --set db.host=a,auth.postgresPassword=cnry-Set-100", "cnry-Set-100"),
+    Canary("vault login", "vault login cnry-Vault-101", "cnry-Vault-101"),
+    Canary("alias of a store", "mc alias set m http://h:9000 admin cnry-Minio-102", "cnry-Minio-102"),
+    Canary("rabbitmqctl", "rabbitmqctl add_user bob cnry-Rabbit-103", "cnry-Rabbit-103"),
+    Canary("system property", "java -Ddb.password=cnry-Java-104 -jar x", "cnry-Java-104"),
+    Canary("api key in words", "API key: cnry-Words-105", "cnry-Words-105"),
+    Canary("password for somebody", "Password for user admin: cnry-Words-106", "cnry-Words-106"),
+    Canary("with password", "Log in with username admin and password cnry-Words-107", "cnry-Words-107"),
+    Canary("generated for", "A temporary password is generated for root@localhost: cnry-Words-108", "cnry-Words-108"),
+    Canary("base64 of json", base64.b64encode(b'{"user":"bob","password":"cnry-B64-109"}').decode(), "cnry-B64-109"),
+    Canary("base64 after a name", "config=" + base64.b64encode(b"password=cnry-B64-110").decode(), "cnry-B64-110"),
+    Canary("base64 of a login", "auth " + base64.b64encode(b"bob:cnry-B64-111").decode(), "cnry-B64-111"),
+    Canary(
+        "base64 in lines",
+        "\n".join(
+            re.findall(".{1,64}", base64.b64encode(b"comment: " + b"many words " * 9 + b"\npassword: cnry-B64-112").decode())
+        ),
+        "cnry-B64-112",
+    ),
+    Canary(
+        "base64 of a kubeconfig",
+        base64.b64encode(b"apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user:\n    token: cnry-B64-113\n").decode(),
+        "cnry-B64-113",
+    ),
+    Canary("kubeconfig", "kind: Config\nusers:\n- name: a\n  user:\n    client-key-data: cnry-Kube-114\n", "cnry-Kube-114"),
+    Canary("collection in braces", '{"credentials":{"db":{"main":"cnry-Nested-115"}}}', "cnry-Nested-115"),
+    Canary("collection in a sentence", 'loaded {"secrets":{"db":{"main":"cnry-Nested-116"}}} ok', "cnry-Nested-116"),
+    Canary("collection on a line", "credentials: {db: {main: cnry-Nested-117}}", "cnry-Nested-117"),
+    Canary("other way to write a key", "? password\n: cnry-Yaml-118", "cnry-Yaml-118"),
+    Canary("collection in yaml", "app:\n  credentials:\n    db:\n      main: cnry-Nested-119\n  port: 1\n", "cnry-Nested-119"),
+    Canary("collection in toml", '[credentials.db]\nmain = "cnry-Nested-120"\n', "cnry-Nested-120"),
+)
+TEXT_FORMS += CONFIGURATION_FORMS
+
+OBJECT_FORMS: tuple[tuple[str, Object, str], ...] = (
+    ("nested collection", {"credentials": {"db": {"main": "cnry-Obj-200"}}}, "cnry-Obj-200"),
+    ("list in a collection", {"credentials": {"db": ["cnry-Obj-201"]}}, "cnry-Obj-201"),
+    ("collections in a list", {"secrets": [{"db": {"main": "cnry-Obj-202"}}]}, "cnry-Obj-202"),
+    ("token as a key", {"apiTokens": {"cnryTokenAsKey203X": {"user": "bob"}}}, "cnryTokenAsKey203X"),
+    ("address as a key", {"databases": {"postgres://bob:cnry-Obj-204@db/x": "x"}}, "cnry-Obj-204"),
+    ("jwt as a key", {"seen": {JWT: "bob"}}, JWT),
+    ("value under a secret name", {"auth": {"value": "cnry-Obj-205"}}, "cnry-Obj-205"),
+    ("key without a name", {"apiKeys": [{"key": "cnry-Obj206x"}]}, "cnry-Obj206x"),
+    ("default of a parameter", {"parameters": [{"name": "db-password", "default": "cnry-Obj-207"}]}, "cnry-Obj-207"),
+    ("pair in capitals", {"tags": [{"Name": "DbPassword", "Value": "cnry-Obj-208"}]}, "cnry-Obj-208"),
+    ("list as a value", {"params": [{"name": "token", "value": ["cnry-Obj-209"]}]}, "cnry-Obj-209"),
+    ("env as a mapping", {"env": {"DB": {"value": "cnry-Obj-210"}}}, "cnry-Obj-210"),
+    ("stringData elsewhere", {"template": {"stringData": {"foo": "cnry-Obj-211"}}}, "cnry-Obj-211"),
+    ("literals", {"secretGenerator": [{"name": "x", "literals": ["foo=cnry-Obj-212"]}]}, "cnry-Obj-212"),
+    ("split command line", {"args": ["mysql", "-uroot", "-pcnry-Obj-213"]}, "cnry-Obj-213"),
+    ("flag and value", {"args": ["--admin-password", "cnry-Obj-214"]}, "cnry-Obj-214"),
+    ("login of vault", {"command": ["vault", "login", "cnry-Obj-215"]}, "cnry-Obj-215"),
+    ("numbers", {"passwords": {"bob": 7301943}}, "7301943"),
+    ("yaml in a string", {"values": "credentials:\n  db:\n    main: cnry-Obj-216\n"}, "cnry-Obj-216"),
+    ("json in a string", {"config": json.dumps({"credentials": {"db": {"main": "cnry-Obj-217"}}})}, "cnry-Obj-217"),
+    (
+        "gzip in a string",
+        {"blob": base64.b64encode(gzip.compress(b'{"password":"cnry-Obj-218"}', mtime=0)).decode()},
+        "cnry-Obj-218",
+    ),
+    ("user data", {"userData": "#cloud-config\nchpasswd:\n  list: |\n    root:cnry-Obj-219\n"}, "cnry-Obj-219"),
+)
+"""Fields of an object, and the value that must not come out of it."""
 
 
 def forms_of(value: str) -> dict[str, str]:

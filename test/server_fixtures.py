@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 
+from mcp_tools.error_answers import ERROR_MARK
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
-from mcp_tools.server import ServerPolicy, ToolGate, build_server, package_version
+from mcp_tools.server import ToolGate, build_server, package_version
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolContext
 
 KEY = bytes(range(32))
@@ -28,15 +30,22 @@ class ToolClient:
     environment: Mapping[str, str]
     redactor: Any = field(default_factory=lambda: Redactor(KEY))
     read_only: bool = False
+    policy: ServerPolicy | None = None
+    """By default the client is trusted to have asked."""
     allowed: tuple[str, ...] = ()
+    person: Callable[[Any, Any], Awaitable[Any]] | None = None
+    """Answers elicitations; None: a client that cannot ask."""
+    mode: str = "auto"
+    """`legacy`: the generation of the protocol in which the server asks while a call waits."""
 
     def gate(self) -> ToolGate:
-        clusters = Clusters(self.environment, allowed=self.allowed, version=package_version())
-        return ToolGate(ToolContext(clusters, self.redactor), ServerPolicy(read_only=self.read_only))
+        policy = self.policy or ServerPolicy(read_only=self.read_only, approval="client")
+        clusters = Clusters(self.environment, allowed=self.allowed, version=package_version(), policy=policy)
+        return ToolGate(ToolContext(clusters, self.redactor))
 
     def result(self, tool: str, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> CallToolResult:
         async def run() -> CallToolResult:
-            async with Client(build_server(self.gate())) as client:
+            async with Client(build_server(self.gate()), mode=self.mode, elicitation_callback=self.person) as client:
                 return await client.call_tool(tool, {**(arguments or {}), **named})
 
         return asyncio.run(run())
@@ -53,9 +62,18 @@ class ToolClient:
         """The description of the error of a call that fails."""
         result = self.result(tool, arguments, **named)
         assert result.is_error, text_of(result)
-        error: dict[str, Any] = result.structured_content["error"]
+        error = told_error(result)
         assert error["message"] == text_of(result)
         return error
+
+
+def told_error(result: CallToolResult) -> dict[str, Any]:
+    """What an error result says to programs. Never as structured content, which would have to fit the output schema."""
+    assert result.is_error
+    assert result.structured_content is None
+    assert result.meta is not None
+    error: dict[str, Any] = result.meta[ERROR_MARK]
+    return error
 
 
 def text_of(result: CallToolResult) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,7 +196,7 @@ async def test_a_change_between_the_last_look_and_the_call_is_refused_by_the_api
     sent: list[dict[str, Any]] = []
     change = gateway.change
 
-    async def scaled_just_before(tool: str, arguments: Any, **about: str) -> ToolResult:
+    async def scaled_just_before(tool: str, arguments: Any, **about: Any) -> ToolResult:
         if not sent:
             await asyncio.to_thread(control_plane.api.patch, path, {"spec": {"replicas": 5}})
         sent.append(dict(arguments))
@@ -250,15 +250,15 @@ class KilledGateway(CacheFirstGateway):
 
     heard_by_the_api_server = False
 
-    async def change(self, tool: str, arguments: Any, *, kind: str, what: str) -> ToolResult:
+    async def change(self, tool: str, arguments: Any, *, kinds: Sequence[str], what: str) -> ToolResult:
         pid = self.server_pid
         assert pid is not None
         if self.heard_by_the_api_server:
-            await super().change(tool, arguments, kind=kind, what=what)
+            await super().change(tool, arguments, kinds=kinds, what=what)
             os.kill(pid, signal.SIGKILL)
             raise ServerGone("the MCP server ended before it answered")
         await freeze(pid)
-        calling = asyncio.create_task(super().change(tool, arguments, kind=kind, what=what))
+        calling = asyncio.create_task(super().change(tool, arguments, kinds=kinds, what=what))
         await request_arrived(pid)
         os.kill(pid, signal.SIGKILL)
         return await calling
@@ -307,7 +307,7 @@ async def test_stopping_an_answer_while_a_change_is_under_way_says_that_its_outc
     gateway = await gateway_on()
     change, stopped = gateway.change, asyncio.Event()
 
-    async def to_a_frozen_server(tool: str, arguments: Any, **about: str) -> ToolResult:
+    async def to_a_frozen_server(tool: str, arguments: Any, **about: Any) -> ToolResult:
         await freeze(gateway.server_pid or 0)
         stopped.set()
         return await change(tool, arguments, **about)

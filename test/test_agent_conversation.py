@@ -83,14 +83,15 @@ def test_a_cut_list_offers_no_continue_token_since_it_would_skip_rows() -> None:
 
 
 def test_of_a_long_log_the_end_is_kept() -> None:
-    rendered = render(_answer({"lines": [f"line {n}" for n in range(2000)], "container": "app"}), 400)
+    text = "\n".join(["[heading]", *(f"line {n}" for n in range(2000))])
+    rendered = render(_answer({"text_lines": 2000, "container": "app"}, text=text), 400)
     assert "line 1999" in rendered.text
     assert "line 0\n" not in rendered.text
     assert "of 2000 lines shown" in rendered.text
 
 
 def test_a_single_line_longer_than_the_budget_is_cut_too() -> None:
-    rendered = render(_answer({"lines": ["x" * 100_000]}), 300)
+    rendered = render(_answer({"text_lines": 1}, text="x" * 100_000), 300)
     assert 0 < len(rendered.text) < 1500
 
 
@@ -112,7 +113,7 @@ def test_escape_sequences_never_reach_the_model() -> None:
 
 @pytest.mark.parametrize(
     "structured",
-    [{"lines": ["a\x1b[2Jb\x07"]}, {"text": "a\x1b[2Jb\x07"}, {"manifest": {"data": {"k\x1b[2J": "a\x1b[2Jb\x07"}}}, None],
+    [{"text_lines": 1}, {"text": "a\x1b[2Jb\x07"}, {"manifest": {"data": {"k\x1b[2J": "a\x1b[2Jb\x07"}}}, None],
 )
 def test_nor_do_they_in_logs_objects_and_plain_text(structured: dict[str, Any] | None) -> None:
     text = render(_answer(structured, text="a\x1b[2Jb\x07"), 500).text

@@ -72,9 +72,9 @@ async def test_the_model_sees_framed_data_and_is_offered_every_tool_but_the_bulk
     assert "k8s_export_page" not in offered
     assert "live" in offered["k8s_list_pods"]["properties"]
     assert "live" not in offered["k8s_get_pod_logs"]["properties"]
-    assert not any(
-        word in name for tool in offered.values() for name in tool["properties"] for word in ("approve", "confirm", "force")
-    )
+    assert not any(word in name for tool in offered.values() for name in tool["properties"] for word in ("approve", "confirm"))
+    forced = {tool for tool, schema in offered.items() if any("force" in name for name in schema["properties"])}
+    assert forced <= {"k8s_apply_manifest", "k8s_node"}, "which take fields from others, and evict pods that nobody replaces"
     (result,) = _tool_messages(scripted_model)
     assert result.startswith('<cluster-data tool="k8s_list_pods">')
     assert "web-0" in result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,7 @@ class OldServer:
         self._api = api
         self.context = api.context
         self.asked: list[str] = []
+        self.learn_without_namespaces = api.learn_without_namespaces
 
     async def get(self, path: str, *, doing: str, **_: Any) -> Answer:
         self.asked.append(path)
@@ -178,7 +179,7 @@ def test_the_tool_lists_kinds_as_rows_filtered_by_group_and_name(tools: ToolClie
         ["wd"],
     )
     assert {one["group"] for one in tools("k8s_list_api_resources", group="core")["rows"]} == {""}
-    assert f"gadgets.{OTHER}\tGadget\tv1\ttrue\t-" in text_of(tools.result("k8s_list_api_resources"))
+    assert f"gadgets.{OTHER}\tGadget\tv1\ttrue\t-" in text_of(tools.result("k8s_list_api_resources", max_tokens=50_000))
 
 
 def test_lists_pages_and_objects_of_kinds_that_are_not_declared(
@@ -220,6 +221,9 @@ def test_names_that_would_lead_elsewhere_in_a_path_are_left_out(group: str, name
 
     class Aggregated:
         context = "odd"
+
+        def learn_without_namespaces(self, kinds: Iterable[tuple[str, str]]) -> None:
+            assert list(kinds) == [("fine.io", "fine")]
 
         async def get(self, path: str, **_: Any) -> Answer:
             resource = {"resource": name, "responseKind": {"kind": "Thing"}, "scope": "Namespaced", "verbs": ["list"]}

@@ -20,7 +20,7 @@ from kinds.generic import choose_kinds, generic_kind
 from kinds.list_query import ListQuery
 from mcp_tools.extra_kinds import resolve_extra_kinds
 from mcp_tools.json_repair import CUT
-from mcp_tools.tool_spec import ToolResult
+from mcp_tools.tool_spec import WHOLE_ANSWER, ToolResult
 from server_fixtures import ToolClient, text_of
 
 GROUP = "generic.example.com"
@@ -157,7 +157,7 @@ def test_extra_kinds_are_asked_for_once_and_not_at_all_when_none_are_wanted() ->
     assert asyncio.run(resolve_extra_kinds(tools, "one", [])).kinds == ()
     assert calls == []
     (kind,) = asyncio.run(resolve_extra_kinds(tools, "one", ["widgets"])).kinds
-    assert (kind.name, calls) == ("widgets.a.io", [("k8s_list_api_resources", {"context": "one"})])
+    assert (kind.name, calls) == ("widgets.a.io", [("k8s_list_api_resources", {"context": "one", "max_tokens": WHOLE_ANSWER})])
     tools.answer = None
     with pytest.raises(ToolError, match="another one, or older"):
         asyncio.run(resolve_extra_kinds(tools, "one", ["widgets"]))

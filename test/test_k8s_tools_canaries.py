@@ -5,228 +5,180 @@ The same search with a redactor that does nothing has to find leaks at each chan
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pytest
+from mcp import Client, MCPError
+from mcp_types import CallToolResult
 
+from canary_views import every_view, moving_patches, unmasking_patches
+from controlplane.audit import AuditedRequest
 from controlplane.control_plane import ControlPlane
-from kinds.registry import KINDS
 from mcp_tools.all_tools import ALL_TOOLS
-from secret_canaries import TEXT_FORMS, leaks
+from mcp_tools.resources import RESOURCES as RESOURCE_LIST
+from mcp_tools.server import build_server
+from mcp_tools.server_policy import ServerPolicy
+from planted_canaries import PAYLOAD, NoRedactor, found_in_output, planted_namespace
+from secret_canaries import leaks
 from server_fixtures import ToolClient
 
-STRUCTURED = {
-    "env value": "cnry-env-value",
-    "env number": "7301942",
-    "flag and value in args": "cnry-arg-value",
-    "flag= in args": "cnry-arg-flag",
-    "http header of a probe": "cnry-probe-header",
-    "annotation": "cnry-annotation",
-    "last applied": "cnry-env-value",
-    "event message": "cnry-event-message",
-    "log": "cnry-log-line",
-    "condition message": "cnry-condition-message",
-    "secret data": "cnry-secret-data",
-}
-PAYLOAD = "cnry-secret-payload"
-"""Of a Secret that nobody applied: its value is in its data, and nowhere else."""
-SCRIPT = "\n".join(canary.text for canary in TEXT_FORMS)
-
-
-class NoRedactor:
-    """What the product must not be without."""
-
-    version = "none"
-    key_id = "none"
-
-    def redact_object(self, obj: dict[str, Any]) -> dict[str, Any]:
-        return obj
-
-    def redact_text(self, text: str) -> str:
-        return text
-
-
-def pod_template() -> dict[str, Any]:
-    header = {"name": "Authorization", "value": f"Bearer {STRUCTURED['http header of a probe']}"}
-    container = {
-        "name": "app",
-        "image": "example/app:1",
-        "command": ["sh", "-c", SCRIPT],
-        "args": ["--api-token", STRUCTURED["flag and value in args"], f"--password={STRUCTURED['flag= in args']}"],
-        "env": [
-            {"name": "GREETING", "value": STRUCTURED["env value"]},
-            {"name": "PIN_PASSWORD", "value": STRUCTURED["env number"]},
-        ],
-        "livenessProbe": {"httpGet": {"path": "/", "port": 80, "httpHeaders": [header]}},
-    }
-    annotations = {"example.com/db-password": STRUCTURED["annotation"], "example.com/script": SCRIPT}
-    return {"metadata": {"labels": {"app": "canary"}, "annotations": annotations}, "spec": {"containers": [container]}}
-
-
-def manifest(api_version: str, kind: str, name: str, metadata: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name} | (metadata or {}), **fields}
+OFFERED = [declaration.name for declaration in ALL_TOOLS]
+RESOURCES = "resources"
+"""Beside the tools: what clients read by address."""
 
 
 @pytest.fixture(scope="module")
 def planted(control_plane: ControlPlane) -> Iterator[str]:
-    """A namespace full of secrets, applied by kubectl (which adds its own copy of everything)."""
-    name = control_plane.create_namespace("canaries")
-    control_plane.api.patch(
-        f"/api/v1/namespaces/{name}", {"metadata": {"annotations": {"example.com/db-password": STRUCTURED["annotation"]}}}
-    )
-    template = pod_template()
-    labels = {"matchLabels": {"app": "canary"}}
-    notes = {"annotations": template["metadata"]["annotations"]}
-    once = template | {"spec": template["spec"] | {"restartPolicy": "Never"}}
-    items = [
-        manifest("v1", "Secret", "s", stringData={"k": STRUCTURED["secret data"], "script": SCRIPT}),
-        manifest("apps/v1", "Deployment", "web", spec={"selector": labels, "template": template}),
-        manifest("apps/v1", "StatefulSet", "db", spec={"serviceName": "db", "selector": labels, "template": template}),
-        manifest("apps/v1", "DaemonSet", "agent", spec={"selector": labels, "template": template}),
-        manifest("batch/v1", "Job", "job", spec={"suspend": True, "template": once}),
-        manifest("v1", "Service", "web", notes, spec={"ports": [{"port": 80}]}),
-        manifest("v1", "Pod", "bare", notes, spec=template["spec"]),
-    ]
-    control_plane.kubectl("apply", "-n", name, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    payload = manifest("v1", "Secret", "payload", stringData={"k": PAYLOAD})
-    control_plane.api.post(f"/api/v1/namespaces/{name}/secrets", payload)
-    bare = control_plane.pods.wait(name, "bare", lambda pod: pod["status"].get("startTime"))
-    about = {"apiVersion": "v1", "kind": "Pod", "namespace": name, "name": "bare", "uid": bare["metadata"]["uid"]}
-    message = f"password: {STRUCTURED['event message']}\n{SCRIPT}"[:1000]
-    control_plane.api.post(
-        f"/api/v1/namespaces/{name}/events",
-        {"metadata": {"name": "bare.1"}, "involvedObject": about, "reason": "Failed", "type": "Warning", "message": message},
-    )
-    control_plane.logs.set(name, "bare", f"token={STRUCTURED['log']}\n{SCRIPT}", previous=f"token={STRUCTURED['log']}")
-    condition = {"type": "Example", "status": "False", "message": f"password={STRUCTURED['condition message']}"}
-    control_plane.api.patch(f"/api/v1/namespaces/{name}/pods/bare/status", {"status": {"conditions": [condition]}}, "strategic")
-    yield name
-    control_plane.delete_namespace(name)
-
-
-def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
-    """Arguments for each tool: every kind, every place where text comes from the cluster, errors that quote arguments too."""
-    names = {
-        "pods": "bare",
-        "deployments": "web",
-        "statefulsets": "db",
-        "daemonsets": "agent",
-        "jobs": "job",
-        "services": "web",
-        "events": "bare.1",
-    }
-    objects = [{"kind": kind, "name": name, "namespace": namespace} for kind, name in names.items()]
-    new = {"name": "new", "namespace": namespace, "image": "example/x", "dry_run": True}
-    secret = "password=cnry-log-line"
-    return {
-        "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
-        "k8s_list_contexts": [{}],
-        "k8s_list_api_resources": [{}, {"name": secret}],
-        "k8s_list_namespaces": [{}, {"label_selector": f"({secret}"}],
-        "k8s_list_nodes": [{}],
-        "k8s_list_pods": [{"namespace": namespace, "limit": 1000}, {"namespace": namespace, "healthy": False}],
-        "k8s_list_services": [{"namespace": namespace}],
-        "k8s_list_resources": [{"kind": kind, "limit": 1000} for kind in KINDS] + [{"kind": secret}],
-        "k8s_get_resource": [
-            *objects,
-            {"kind": "namespaces", "name": namespace},
-            {"kind": "pods", "name": secret},
-            {"kind": "secrets", "name": "s", "namespace": namespace},
-            {"kind": "secrets", "name": "payload", "namespace": namespace},
-        ],
-        "k8s_get_pod_logs": [
-            {"name": "bare", "namespace": namespace, "tail_lines": 5000},
-            {"name": "bare", "namespace": namespace, "previous": True, "timestamps": True},
-            {"name": "bare", "namespace": namespace, "grep": "cnry"},
-            {"name": "bare", "namespace": namespace, "container": "nope"},
-        ],
-        "k8s_export_page": [{"kind": kind, "namespace": "" if kind in ("nodes", "namespaces") else namespace} for kind in KINDS],
-        "k8s_list_changes": [
-            {"watches": [{"kind": kind, "namespace": namespace, "cursor": "1"} for kind in ("events", "pods", "configmaps")]},
-            {"watches": [{"kind": secret, "cursor": "1"}, {"kind": "pods", "namespace": secret, "cursor": "1"}]},
-        ],
-        "k8s_count_objects": [{"counts": [{"kind": kind} for kind in KINDS] + [{"kind": secret}]}],
-        "k8s_api_usage": [{}],
-        "k8s_permitted_namespaces": [{"kinds": list(KINDS)}, {"kinds": [secret]}, {"kinds": ["pods"], "namespaces": [secret]}],
-        "k8s_create_deployment": [
-            new | {"env": {"GREETING": STRUCTURED["env value"]}},
-            new | {"labels": {"token": secret}},
-        ],
-        "k8s_delete_resource": [one | {"dry_run": True} for one in objects],
-    }
+    with planted_namespace(control_plane, "canaries") as name:
+        yield name
 
 
 def test_every_tool_is_searched() -> None:
-    assert set(every_view("x")) == {declaration.name for declaration in ALL_TOOLS}
+    assert set(every_view("x")) == set(OFFERED)
 
 
-def found_in(tools: ToolClient, tool: str, namespace: str) -> set[str]:
-    """Names of the canaries that came out of the tool, with the form they had."""
-    found = set()
-    for arguments in every_view(namespace)[tool]:
-        result = tools.result(tool, arguments)
-        output = (
-            json.dumps(result.structured_content, ensure_ascii=False) + "\n" + "\n".join(block.text for block in result.content)
-        )
-        values = {canary.form: canary.value for canary in TEXT_FORMS} | STRUCTURED
-        found |= {f"{name} ({form})" for name, value in values.items() for form in leaks(output, value)}
-    return found
+@dataclass(frozen=True)
+class Answers:
+    """What every tool answered in all its views, and the requests that this took."""
+
+    outputs: dict[str, str]
+    requests: list[AuditedRequest]
 
 
-@pytest.mark.parametrize("tool", [declaration.name for declaration in ALL_TOOLS])
-def test_no_planted_secret_comes_out_of_a_tool(tools: ToolClient, planted: str, tool: str) -> None:
-    assert found_in(tools, tool, planted) == set()
+def answers_of(control_plane: ControlPlane, client: ToolClient, namespace: str) -> Answers:
+    """One server, one client, one call after the other."""
+
+    async def run() -> dict[str, str]:
+        async with Client(build_server(client.gate())) as session:
+            views = every_view(namespace)
+            called = {tool: "\n".join([said(await session.call_tool(tool, one)) for one in views[tool]]) for tool in OFFERED}
+            return called | {RESOURCES: "\n".join([await read(session, uri) for uri in uris(namespace)])}
+
+    mark = control_plane.audit.mark()
+    outputs = asyncio.run(run())
+    return Answers(outputs, control_plane.audit.requests(mark, user_agent="k8s-mcp/"))
+
+
+def uris(namespace: str) -> Iterator[str]:
+    """Every resource and every template of the server, for the objects that are full of secrets."""
+    objects = [*((one["kind"], one["name"]) for one in every_view(namespace)["k8s_delete_resource"]), ("secrets", "s")]
+    yield from (str(one.uri) for one in RESOURCE_LIST)
+    yield from (f"k8s://-/{kind}/{namespace}/{name}" for kind, name in objects)
+    yield "k8s://-/pods/password=cnry-log-line/x"
+    yield "k8s://password=cnry-log-line/overview"
+
+
+async def read(session: Client, uri: str) -> str:
+    try:
+        return "\n".join(str(one.text) for one in (await session.read_resource(uri)).contents)  # beside the address itself
+    except MCPError as error:
+        return str(error)
+
+
+def said(result: CallToolResult) -> str:
+    texts = [block.text if block.type == "text" else str(block) for block in result.content]
+    return "\n".join([json.dumps([result.structured_content, result.meta], ensure_ascii=False), *texts])
+
+
+@pytest.fixture(scope="module")
+def redacted(control_plane: ControlPlane, planted: str) -> Answers:
+    return answers_of(control_plane, administrator(control_plane), planted)
+
+
+@pytest.fixture(scope="module")
+def unredacted(control_plane: ControlPlane, planted: str) -> Answers:
+    return answers_of(control_plane, replace(administrator(control_plane), redactor=NoRedactor()), planted)
+
+
+def administrator(control_plane: ControlPlane) -> ToolClient:
+    environment = {name: value for name, value in os.environ.items() if name != "KUBERNETES_SERVICE_HOST"}
+    policy = ServerPolicy(enable_exec=True, approval="client")
+    return ToolClient(environment | {"KUBECONFIG": str(control_plane.kubeconfig)}, policy=policy)
+
+
+@pytest.mark.parametrize("tool", [*OFFERED, RESOURCES])
+def test_no_planted_secret_comes_out_of_a_tool(redacted: Answers, tool: str) -> None:
+    assert len(redacted.outputs[tool]) > 100
+    assert found_in_output(redacted.outputs[tool]) == set()
+
+
+def test_a_patch_that_would_move_or_compare_a_secret_is_refused_before_it_is_sent(
+    control_plane: ControlPlane, planted: str
+) -> None:
+    client = administrator(control_plane)
+    mark = control_plane.audit.mark()
+    for one in moving_patches(planted):
+        error = client.error("k8s_patch_resource", **one, type="json", dry_run=True)
+        assert error["type"] == "InvalidArguments", one
+    assert [one for one in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if one.verb == "patch"] == []
+
+
+def test_a_secret_stays_redacted_when_a_dry_run_changes_what_stands_beside_it(control_plane: ControlPlane, planted: str) -> None:
+    client = administrator(control_plane)
+    for one in unmasking_patches(planted):
+        tried = client("k8s_patch_resource", **one, type="json", dry_run=True, max_tokens=100_000)
+        assert tried["changes"], one
+        assert found_in_output(json.dumps(tried)) == set(), one
 
 
 CHANNELS = {
     "k8s_get_cluster_info": {"log"},
-    "k8s_list_resources": {"event message", "log"},
-    "k8s_get_resource": {
-        "env value",
-        "env number",
-        "annotation",
-        "last applied",
-        "condition message",
-        "event message",
-        "flag= in args",
-    },
+    "k8s_get_resource": {"env value", "env number", "annotation", "last applied", "condition message", "event message"}
+    | {"flag= in args", "nested collection", "token as a key", "collection in toml", "base64 of a private key"},
+    "k8s_describe": {"annotation", "condition message", "event message"},
+    "k8s_explain": {"log"},
+    "k8s_auth_can_i": {"log"},
+    "k8s_inspect_secret": {"log"},
+    "k8s_helm": {"env value", "annotation", "private key", "jwt", "sentence", "last applied"},
+    "k8s_list_namespaces": {"log"},
+    "k8s_list_nodes": {"log"},
+    "k8s_list_pods": {"log"},
+    "k8s_list_services": {"log"},
+    "k8s_list_resources": {"event message", "log", "assignment"},
+    "k8s_list_events": {"event message", "private key", "jwt"},
     "k8s_get_pod_logs": {"log", "private key", "jwt"},
-    "k8s_export_page": {
-        "env value",
-        "http header of a probe",
-        "flag and value in args",
-        "private key",
-        "event message",
-        "secret data",
-    },
+    "k8s_top": {"log"},
+    "k8s_export_page": {"env value", "http header of a probe", "flag and value in args", "private key", "event message"}
+    | {"secret data", "nested collection", "collection in toml", "address as a key"},
+    "k8s_list_changes": {"env value", "private key"},
+    "k8s_count_objects": {"log"},
+    "k8s_permitted_namespaces": {"log"},
     "k8s_create_deployment": {"env value"},
-    "k8s_delete_resource": {"env value", "annotation"},
+    "k8s_delete_resource": {"env value", "annotation", "nested collection"},
+    "k8s_apply_manifest": {"log", "annotation", "assignment"},
+    "k8s_patch_resource": {"log", "annotation", "private key", "env value", "nested collection"},
+    "k8s_scale": {"log"},
+    "k8s_rollout_status": {"log"},
+    "k8s_rollout": {"env value", "annotation", "private key"},
+    "k8s_node": {"log", "annotation"},
+    "k8s_exec": {"log", "assignment"},
+    RESOURCES: {"assignment", "bearer", "log"},
 }
+"""What comes out of each tool that can show or quote a secret when nothing is redacted."""
+
+SILENT = {"k8s_api_usage", "k8s_list_api_resources", "k8s_list_contexts"}
+"""Tools that answer nothing which anybody wrote into the cluster, or said to them."""
+
+
+def test_each_tool_either_can_leak_or_is_known_not_to() -> None:
+    assert set(CHANNELS) | SILENT == {*OFFERED, RESOURCES}
 
 
 @pytest.mark.parametrize(("tool", "expected"), CHANNELS.items(), ids=list(CHANNELS))
-def test_without_the_redactor_the_search_finds_the_secrets(
-    control_plane: ControlPlane, tool_client: Callable[..., ToolClient], planted: str, tool: str, expected: set[str]
-) -> None:
-    bare = tool_client(control_plane.kubeconfig, redactor=NoRedactor())
-    found = found_in(bare, tool, planted)
-    assert {f"{name} (raw)" for name in expected} <= found
+def test_without_the_redactor_the_search_finds_the_secrets(unredacted: Answers, tool: str, expected: set[str]) -> None:
+    found = found_in_output(unredacted.outputs[tool])
+    assert {f"{name} (raw)" for name in expected} <= found, sorted(found)
 
 
-@pytest.mark.parametrize("redactor", [None, NoRedactor()], ids=["redacting", "not redacting"])
-def test_the_payload_of_a_secret_is_not_even_fetched(
-    control_plane: ControlPlane, tool_client: Callable[..., ToolClient], planted: str, redactor: NoRedactor | None
-) -> None:
+@pytest.mark.parametrize("answers", ["redacted", "unredacted"])
+def test_the_payload_of_a_secret_is_not_even_fetched(request: pytest.FixtureRequest, answers: str) -> None:
     """Without the redactor too: it is not what keeps the values back. (That requests ask for tables: test_secrets_*.py.)"""
-    tools = tool_client(control_plane.kubeconfig, **({"redactor": redactor} if redactor else {}))
-    mark = control_plane.audit.mark()
-    seen = ""
-    for tool, views in every_view(planted).items():
-        for arguments in views:
-            seen += str(tools.result(tool, arguments))
+    answered: Answers = request.getfixturevalue(answers)
+    seen = "\n".join(answered.outputs.values())
     assert "payload" in seen
     assert not leaks(seen, PAYLOAD)
-    requests = [one for one in control_plane.audit.requests(mark, user_agent="k8s-mcp/") if one.resource == "secrets"]
-    assert {one.verb for one in requests} - {"watch"} == {"get", "list"}
+    assert {one.verb for one in answered.requests if one.resource == "secrets"} - {"watch"} == {"get", "list"}

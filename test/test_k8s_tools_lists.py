@@ -49,7 +49,40 @@ def test_a_list_has_the_columns_of_kubectl_in_name_order(tools: ToolClient, shop
     assert page["envelope"] | {"as_of": ""} == {
         "source": "live", "cluster": control_plane.context, "kind": "pods", "as_of": "", "age_seconds": 0, "ttl_seconds": None,
         "fresh": True, "complete": True, "total": 10, "shown": 10, "more": False,
+        "asked": f"in namespace {shop}",
     }  # fmt: skip
+
+
+def test_a_list_says_what_its_numbers_count(tools: ToolClient, shop: str, control_plane: ControlPlane) -> None:
+    asked = f"with healthy=false, labels !nothing in namespace {shop}"
+    for view in ("auto", "summary", "rows"):
+        result = tools.result("k8s_list_pods", namespace=shop, healthy=False, label_selector="!nothing", view=view)
+        assert result.structured_content["envelope"]["asked"] == asked
+        assert f"3 pods {asked} of {control_plane.context}, live" in text_of(result).splitlines()[0]
+    events = tools.result("k8s_list_events", namespace=shop, type="Warning", since_seconds=60)
+    told = f"events with type=Warning, since_seconds=60 in namespace {shop} of {control_plane.context}"
+    assert told in text_of(events).splitlines()[0]
+    assert "asked" not in tools("k8s_list_nodes")["envelope"]
+    assert f" nodes in {control_plane.context}, live" in text_of(tools.result("k8s_list_nodes")).splitlines()[0]
+
+
+@pytest.mark.parametrize("asked", [("k8s_list_pods", {}), ("k8s_list_pods", {"view": "rows"}), ("k8s_list_events", {})])
+def test_a_namespace_that_does_not_exist_is_not_an_empty_one(
+    tools: ToolClient, fresh_namespace: str, asked: tuple[str, dict[str, object]]
+) -> None:
+    tool, arguments = asked
+    refused = tools.result(tool, namespace="no-such-namespace", **arguments)
+    assert refused.is_error
+    assert "there is no namespace no-such-namespace" in text_of(refused)
+    assert tools(tool, namespace=fresh_namespace, **arguments)["rows"] == []
+
+
+@pytest.mark.parametrize("view", ["auto", "summary", "rows"])
+def test_a_status_that_nothing_has_is_answered_with_those_that_there_are(tools: ToolClient, shop: str, view: str) -> None:
+    page = tools("k8s_list_pods", namespace=shop, status="crashloopbackoff", view=view)
+    assert page["rows"] == []
+    assert page["envelope"]["note"] == "status is one of Running (7), CrashLoopBackOff (3)"
+    assert "note" not in tools("k8s_list_pods", namespace=shop, status="CrashLoopBackOff", view=view)["envelope"]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 10, 11])

@@ -160,7 +160,7 @@ def test_a_read_only_server_has_no_tool_that_changes_anything(
 def test_changing_tools_are_marked_as_destructive(tools: ToolClient) -> None:
     hints = {tool.name: tool.annotations for tool in tools.gate().listed()}
     changing = {name for name, hint in hints.items() if not hint.read_only_hint}
-    assert changing == {"k8s_create_deployment", "k8s_delete_resource"}
+    assert {"k8s_create_deployment", "k8s_delete_resource", "k8s_apply_manifest", "k8s_patch_resource"} <= changing
     assert all(hints[name].destructive_hint for name in changing)
 
 

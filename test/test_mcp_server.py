@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,18 @@ from mcp.client.stdio import StdioServerParameters
 from mcp_tools.all_tools import ALL_TOOLS, own_tool_specs
 from mcp_tools.k8s_api import Clusters
 from mcp_tools.redaction import Redactor
-from mcp_tools.server import ServerPolicy, ToolGate
+from mcp_tools.server import ToolGate
+from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, integer, text, tool
-from mcp_tools.tool_spec import spec_of
-from server_fixtures import ToolClient, text_of
+from mcp_tools.tool_spec import BULK_MARK, spec_of
+from server_fixtures import ToolClient, text_of, told_error
 
 FIXED_NAMES = {
     "k8s_get_cluster_info", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_get_pod_logs",
     "k8s_create_deployment", "k8s_delete_resource", "k8s_list_contexts", "k8s_list_resources", "k8s_get_resource",
-    "k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage",
-    "k8s_permitted_namespaces", "k8s_list_api_resources",
+    "k8s_list_api_resources",
 }  # fmt: skip
+FOR_PROGRAMS = {"k8s_export_page", "k8s_list_changes", "k8s_count_objects", "k8s_api_usage", "k8s_permitted_namespaces"}
 
 
 @pytest.fixture
@@ -56,19 +58,21 @@ def process_environment(tmp_path: Path, **more: str) -> dict[str, str]:
 
 
 def test_the_named_tools_are_there(nowhere: ToolClient) -> None:
-    assert {listed.name for listed in nowhere.gate().listed()} == FIXED_NAMES
+    assert {listed.name for listed in nowhere.gate().listed()} >= FIXED_NAMES | FOR_PROGRAMS
 
 
 @pytest.mark.parametrize("declaration", ALL_TOOLS, ids=lambda declaration: declaration.name)
 def test_every_tool_is_described_strictly(nowhere: ToolClient, declaration: Any) -> None:
-    listed = next(one for one in nowhere.gate().listed() if one.name == declaration.name)
+    everything = replace(nowhere, policy=ServerPolicy(enable_exec=True))
+    listed = next(one for one in everything.gate().listed() if one.name == declaration.name)
     Draft202012Validator.check_schema(listed.input_schema)
     assert listed.input_schema["additionalProperties"] is False
     assert listed.title
     assert listed.description
-    for name, schema in listed.input_schema["properties"].items():
+    for name, schema in declaration.input_schema["properties"].items():
         assert schema.get("description"), name
-        assert schema["type"] in ("string", "integer", "number", "boolean", "object", "array")
+        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        assert set(types) <= {"string", "integer", "number", "boolean", "object", "array"}
         bounds = {
             "string": ("maxLength", "enum", "pattern"),
             "integer": ("maximum",),
@@ -76,13 +80,16 @@ def test_every_tool_is_described_strictly(nowhere: ToolClient, declaration: Any)
             "object": ("maxProperties",),
             "array": ("maxItems",),
         }
-        assert not (schema["type"] in bounds and set(bounds[schema["type"]]).isdisjoint(schema)), name
+        assert not [one for one in types if one in bounds and set(bounds[one]).isdisjoint(schema)], name
     assert listed.annotations.read_only_hint is not None
     assert (listed.output_schema is None) == declaration.bulk
 
 
 def test_what_the_declarations_say_is_what_a_client_hears(nowhere: ToolClient) -> None:
-    assert {listed.name: spec_of(listed, "x") for listed in nowhere.gate().listed()} == own_tool_specs("x")
+    heard = {listed.name: spec_of(listed, "x") for listed in nowhere.gate().listed()}
+    said = own_tool_specs("x")
+    shown = {declared.name: declared.listed_schema for declared in ALL_TOOLS}
+    assert heard == {name: replace(spec, input_schema=shown[name]) for name, spec in said.items()}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,13 @@ def test_arguments_are_neither_guessed_nor_ignored(nowhere: ToolClient, argument
     assert error["type"] == "InvalidArguments"
     assert words in error["message"]
     assert len(error["message"]) < 1000
+
+
+def test_unknown_arguments_are_said_back_only_so_far(nowhere: ToolClient) -> None:
+    many = nowhere.error("k8s_list_pods", {f"{number:05}" + "x" * 300: 1 for number in range(2_000)})["message"]
+    assert "and 1995 more unknown arguments" in many
+    assert len(many) < 3_000
+    assert "x" * 60 not in many
 
 
 def test_a_missing_argument_is_named(nowhere: ToolClient) -> None:
@@ -153,7 +167,8 @@ async def scaling(_tools: ToolContext, *, by: int = 3) -> ToolAnswer:
 
 
 def gate_of(*declarations: Any, read_only: bool = False) -> ToolGate:
-    return ToolGate(ToolContext(Clusters({}), Redactor(b"k" * 32)), ServerPolicy(read_only=read_only), declarations)
+    policy = ServerPolicy(read_only=read_only, approval="client")
+    return ToolGate(ToolContext(Clusters({}, policy=policy), Redactor(b"k" * 32)), declarations)
 
 
 def test_an_unforeseen_error_is_reported_without_what_it_quotes(caplog: pytest.LogCaptureFixture) -> None:
@@ -167,7 +182,7 @@ def test_an_unforeseen_error_is_reported_without_what_it_quotes(caplog: pytest.L
 def test_defaults_are_filled_in_and_read_only_refuses() -> None:
     assert text_of(asyncio.run(gate_of(scaling).call("scaling", {}))) == "by 3"
     refused = asyncio.run(gate_of(scaling, read_only=True).call("scaling", {"by": 1}))
-    assert refused.structured_content["error"]["type"] == "UnknownTool"
+    assert told_error(refused)["type"] == "UnknownTool"
 
 
 def test_a_declaration_whose_schema_and_signature_differ_is_an_error() -> None:
@@ -232,13 +247,16 @@ def test_over_stdio_the_tools_can_be_listed_and_called(nowhere: ToolClient, tmp_
     environment = process_environment(tmp_path, KUBECONFIG=nowhere.environment["KUBECONFIG"])
     parameters = StdioServerParameters(command=sys.executable, args=["-m", "mcp_tools", "--read-only"], env=environment)
 
-    async def run() -> tuple[set[str], Any]:
+    async def run() -> tuple[set[str], set[str], Any]:
         async with Client(parameters) as client:
-            listed = await client.list_tools()
-            return {one.name for one in listed.tools}, await client.call_tool("k8s_list_contexts", {})
+            listed, programs = await client.list_tools(), await client.list_tools(meta={BULK_MARK: True})
+            names = {one.name for one in listed.tools}, {one.name for one in programs.tools}
+            return *names, await client.call_tool("k8s_list_contexts", {})
 
-    names, answer = asyncio.run(run())
-    assert names == FIXED_NAMES - {"k8s_create_deployment", "k8s_delete_resource"}
+    names, for_programs, answer = asyncio.run(run())
+    assert names >= FIXED_NAMES - {"k8s_create_deployment", "k8s_delete_resource"}
+    assert not names & {"k8s_create_deployment", "k8s_delete_resource"}
+    assert for_programs - names == FOR_PROGRAMS, "tools for programs are listed only to those who ask"
     assert answer.structured_content["contexts"][0]["name"] == "nowhere"
     assert (tmp_path / "redaction.key").stat().st_mode & 0o777 == 0o600
 

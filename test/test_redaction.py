@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configuration.errors import ConfigurationError
+from configuration.errors import ConfigurationError, InvalidArguments
+from mcp_tools.error_answers import described
 from mcp_tools.redaction import MARK, Redactor, contains_mark
 from mcp_tools.redaction_key import read_or_create_key
-from mcp_tools.secret_names import is_secret_name
-from secret_canaries import TEXT_FORMS, Canary, leaks
+from mcp_tools.secret_names import is_secret_name, may_name_secrets
+from secret_canaries import OBJECT_FORMS, TEXT_FORMS, Canary, leaks
 
 REDACTOR = Redactor(bytes(range(32)))
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -91,7 +92,83 @@ ORDINARY_TEXT = (
     "authorization:\n  credentials_file: /etc/token",
     "secrets:\n- name: registry-login",
     "\x1b[32mINFO\x1b[0m ready\r\n",
+    "auth: oidc",
+    "authorization: Webhook",
+    "--auth basic",
+    "The token is rotated daily by the controller.",
+    "when an ExternalSecret is deleted",
+    "basicAuth defines the Basic Authentication credentials used by the client",
+    'Successfully pulled image "ghcr.example/team/vault-secrets-webhook:v1.2.3" in 2.1s',
+    'Get "https://secret-store.vault.svc:8443/healthz": context deadline exceeded',
+    "lookup vault-token.shop.svc:8200 on 10.96.0.10:53: no such host",
+    "--initial-cluster-token etcd-cluster-1",
+    "redis-cli -p 26379 sentinel reset shop",
+    "--requirepass $(REDIS_PASSWORD)",
+    "PASSWORD=$(cat /run/secrets/password)",
+    "clientSecret: $oidc.example.clientSecret",
+    "password: {{ .Values.password }}",
+    "user:bob@example.com",
+    "image app:v1@sha256:" + "0b1c" * 16,
+    "from:bob@example.com",
+    "00:11:22:33:44:55",
+    "time_key time",
+    "password ''",
 )
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"metadata": {"annotations": {"nginx.ingress.kubernetes.io/auth-secret": "shop/basic-auth"}}},
+        {"metadata": {"annotations": {"vault.hashicorp.com/agent-inject-secret-db": "secret/data/shop/db"}}},
+        {"metadata": {"annotations": {"secret.reloader.example.com/reload": "shop-db,shop-tls"}}},
+        {"spec": {"data": [{"secretKey": "password", "remoteRef": {"key": "shop/db", "property": "password"}}]}},
+        {"spec": {"credentials": {"secretName": "shop-db", "key": "password", "name": "db", "optional": True}}},
+        {"spec": {"password": {"valueFrom": {"secretKeyRef": {"name": "shop-db", "key": "password"}}}}},
+        {"spec": {"auth": {"existingSecret": "shop-db", "secretKeys": {"userPasswordKey": "user-password"}}}},
+        {"spec": {"apiTokenSecretRef": {"name": "dns", "key": "api-token"}}},
+        {"spec": {"tokenRequests": [{"audience": "vault", "expirationSeconds": 600}]}},
+        {"spec": {"privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always", "encoding": "PKCS1", "size": 256}}},
+        {"spec": {"external-secrets": {"image": {"tag": "v1"}, "serviceAccount": {"create": "yes", "name": "eso"}}}},
+        {"spec": {"provider": {"gcpSecretsManager": {"projectID": "shop-1"}}}},
+        {"spec": {"secrets": [{"name": "registry-login"}, {"name": "shop-db"}]}},
+        {"spec": {"auth": "oidc", "authentication": {"type": "basic"}}},
+        {"spec": {"image": "registry.example/team/external-secrets:v0.9.1"}},
+        {
+            "spec": {
+                "openAPIV3Schema": {
+                    "properties": {
+                        "password": {"type": "string", "description": "The password is read from a Secret."},
+                        "credentials": {
+                            "type": "object",
+                            "properties": {"key": {"type": "string", "description": "Of the Secret."}},
+                        },
+                        "env": {"type": "array", "description": "Variables."},
+                    }
+                }
+            }
+        },
+    ],
+    ids=lambda obj: json.dumps(obj)[10:60],
+)
+def test_what_only_refers_to_a_secret_stays_readable(obj: dict[str, object]) -> None:
+    assert json.loads(redacted({"kind": "Widget", **obj})) == {"kind": "Widget", **obj}
+
+
+def test_a_default_in_a_schema_is_marked_under_a_secret_name() -> None:
+    schema = {"properties": {"password": {"type": "string", "default": "cnry-default"}, "mode": {"default": "fast"}}}
+    output = redacted({"kind": "CustomResourceDefinition", "spec": {"openAPIV3Schema": schema}})
+    assert "cnry-default" not in output
+    assert "fast" in output
+
+
+@given(
+    st.text(alphabet="abcdefghikmnopqrstuwyACKPST_-.jJ1/ ", max_size=24) | st.sampled_from(["myPw", "x_pat", "API_KEY", "jwt"])
+)
+@settings(max_examples=500, deadline=None)
+def test_the_cheap_test_for_names_misses_no_secret_name(name: str) -> None:
+    if is_secret_name(name):
+        assert may_name_secrets(name)
 
 
 @pytest.mark.parametrize("text", ORDINARY_TEXT)
@@ -258,6 +335,14 @@ def test_a_value_is_marked_for_the_name_it_has_in_the_object(obj: dict[str, obje
     assert MARK.search(output)
 
 
+@pytest.mark.parametrize(("fields", "value"), [form[1:] for form in OBJECT_FORMS], ids=[form[0] for form in OBJECT_FORMS])
+def test_a_secret_is_marked_wherever_it_hides_in_an_object(fields: dict[str, object], value: str) -> None:
+    assert leaks(json.dumps(fields), value) or "blob" in fields
+    output = redacted({"kind": "Widget", "spec": fields, "metadata": {"annotations": {"example.com/copy": json.dumps(fields)}}})
+    assert leaks(output, value) == []
+    assert output.count("redacted:") >= 2
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
@@ -398,3 +483,82 @@ def test_a_key_file_that_cannot_be_trusted_is_refused(tmp_path: Path, content: s
         read_or_create_key(file)
     assert complaint in str(caught.value)
     assert "ab" * 32 not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "user:", "x" * 100])
+@pytest.mark.parametrize("form", ["‹redacted:0123456789ab›", "<redacted:0123456789ab>", "\\u2039redacted:0123456789ab"])
+def test_a_mark_is_found_inside_of_base64_wherever_it_begins(before: str, form: str) -> None:
+    encoded = base64.b64encode(f"{before}{form} and more".encode()).decode()
+    assert contains_mark({"data": {"password": encoded}}) == ["data.password"]
+    assert contains_mark({"data": {"password": f"key: {encoded}"}}) == ["data.password"]
+    assert contains_mark({"data": base64.b64encode(f"{before}the word redacted: alone".encode()).decode()}) == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["redacted:0123456789ab", "[redacted:0123456789ab]", "«redacted:0123456789ab»", "'redacted: 0123456789ab'",
+     "&lsaquo;redacted:0123456789ab&rsaquo;", "&#8249;redacted&#58;0123456789ab&#8250;", r"\xe2\x80\xb9redacted:0123456789ab",
+     "‹ redacted : 0123456789ab ›", "‹redac\u200bted\u2060:0123\ufeff456789ab›", "REDACTED:0123456789AB",
+     "redacted%3A0123456789ab", "{{redacted:0123456789ab}}"],
+)  # fmt: skip
+def test_a_mark_is_found_whatever_became_of_its_brackets(written: str) -> None:
+    assert contains_mark({"data": {"password": written}}) == ["data.password"]
+    assert contains_mark({"data": {"password": f"key: {written}, and more"}}) == ["data.password"]
+
+
+def test_looking_for_marks_takes_a_moment_however_long_the_text_is() -> None:
+    assert contains_mark({"data": "QUJD" * 500_000}) == []
+    assert contains_mark({"data": base64.b64encode(b"redacted: " * 50_000).decode()}) == []
+
+
+VALUE = "bare-passphrase-here"
+QUOTED_BY_THE_API_SERVER = (
+    f'Db "x" is invalid: spec.password: Invalid value: "{VALUE}": should match \'^[a-z]{{30}}$\'',
+    f'spec.credentials.password: Unsupported value: "{VALUE}": supported values: "a", "b"',
+    f'{{"message":"spec.apiKey: Duplicate value: \\"{VALUE}\\": bad"}}',
+    f'spec.password: Invalid value: {{"a":[{{"b":"}}","c":"{VALUE}"}}]}}: field is immutable',
+    f'spec.tokens: Invalid value: []string{{"a", "{VALUE}"}}: too many',
+    f'spec.password: Too long: "{VALUE}": may not be longer than 5',
+    f'Forbidden: core.PodSpec{{Env:[]core.EnvVar{{core.EnvVar{{Name:"GREETING", Value:"{VALUE}", ValueFrom:(nil)}}}}',
+    f'spec: Invalid value: {{"containers":[{{"env":[{{"name":"A","value":"1"}},{{"name":"B","value":"{VALUE}"}}]}}]}}',
+    f'{{"message":"Invalid value: {{\\"env\\":[{{\\"name\\":\\"A\\",\\"value\\":\\"{VALUE}\\"}}]}}"',
+)
+
+
+@pytest.mark.parametrize("text", QUOTED_BY_THE_API_SERVER)
+def test_what_an_api_server_quotes_of_an_object_in_its_complaint_is_marked(text: str) -> None:
+    output = REDACTOR.redact_text(text)
+    assert VALUE not in output
+    assert MARK.search(output)
+    assert REDACTOR.redact_text(output) == output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "spec.password: Required value: must be set",
+        "spec.tokens: Forbidden: field is immutable",
+        'metadata.name: Invalid value: "A": must be lower case',
+        'EnvVar{Name:"WORKERS", Value:"4"}',
+    ],
+)
+def test_a_complaint_that_quotes_no_secret_stays_readable(text: str) -> None:
+    assert REDACTOR.redact_text(text) == text
+
+
+def test_text_that_quotes_the_caller_has_fingerprints_of_its_own() -> None:
+    guess = "password=demo-passphrase-9f31"
+    redactor = Redactor(bytes(range(32)))
+    told = described(InvalidArguments(guess), redactor)["message"]
+    assert MARK.fullmatch(told.removeprefix("password="))
+    assert told == redactor.redact_echo(guess) != redactor.redact_text(guess)
+    assert told == described(InvalidArguments(guess), Redactor(bytes(range(32))))["message"]
+    assert redactor.redact_echo(redactor.redact_text(guess)) == redactor.redact_text(guess), "marks that are there stay"
+
+
+def test_an_error_is_cut_before_it_is_redacted_and_in_the_middle_of_no_word() -> None:
+    told = described(InvalidArguments("password=" + "x" * 3_960 + " --token " + "y" * 1_000_000), Redactor(bytes(range(32))))
+    assert len(told["message"]) < 4_100
+    assert "yy" not in told["message"]
+    assert "… (cut, " in told["message"]
+    assert len(described(InvalidArguments("z" * 1_000_000), Redactor(bytes(range(32))))["message"]) < 4_100

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from configuration.errors import (
     ToolTimeout,
     UnknownTool,
 )
-from mcp_tools import child_process, server_connection
+from mcp_tools import server_connection
 from mcp_tools.foreign_answers import ForeignAnswers
 from mcp_tools.redaction import Redactor
 from mcp_tools.restart_delay import RestartDelay
@@ -252,10 +253,8 @@ async def test_a_slow_mutation_is_reported_as_unknown(loader: ToolLoader) -> Non
         await loader.call("wait_while_writing", {"seconds": 30}, timeout_seconds=0.2)
 
 
-async def test_an_answer_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_process, "MAX_MESSAGE_BYTES", 1)
-    monkeypatch.setattr(child_process.ChildProcess.__init__, "__kwdefaults__", {"max_message_bytes": 100_000})
-    async with make_loader(address()) as loader:
+async def test_a_message_beyond_the_bound_is_refused() -> None:
+    async with make_loader(replace(address(), max_message_bytes=100_000)) as loader:
         assert len((await loader.call("echo", {"text": "x", "times": 50_000})).text) == 50_000
         with pytest.raises(ServerGone, match="more than 100000 bytes"):
             await loader.call("echo", {"text": "x", "times": 500_000})
@@ -324,7 +323,7 @@ def test_our_own_server_gets_what_plugins_need_and_no_model_keys(tmp_path: Path)
     }  # fmt: skip
     settings = McpSettings(k8s_contexts="a,b", redaction_key_file=tmp_path / "key")
     given = server_address(settings, environment).environment
-    assert set(given) == {"KUBECONFIG", "AWS_PROFILE", "HTTPS_PROXY", "K8S_CONTEXTS", "REDACTION_KEY_FILE"}
+    assert set(given) == {"KUBECONFIG", "AWS_PROFILE", "HTTPS_PROXY", "K8S_CONTEXTS", "REDACTION_KEY_FILE", "MCP_PROFILE"}
     assert given["K8S_CONTEXTS"] == "a,b"
     assert given["REDACTION_KEY_FILE"] == str(tmp_path / "key")
 
@@ -432,12 +431,16 @@ async def test_what_another_server_answers_loses_its_control_characters(tmp_path
         assert (await loader.call("escape_sequences", {})).text == "abcd"
 
 
-async def test_an_error_of_another_server_cannot_name_our_classes(tmp_path: Path) -> None:
+async def test_an_error_of_another_server_can_name_an_api_error_and_nothing_else(tmp_path: Path) -> None:
     settings = McpSettings(redaction_key_file=tmp_path / "key")
     async with make_loader(address(ours=False), settings=settings) as loader:
-        with pytest.raises(ToolError) as caught:
+        with pytest.raises(NotPermitted, match="cannot list pods$") as refused:
             await loader.call("api_error", {})
+        assert (refused.value.status, refused.value.reason) == (403, "Forbidden")
+        with pytest.raises(ToolError) as caught:
+            await loader.call("error_of_a_class", {})
     assert type(caught.value) is ToolError
+    assert str(caught.value) == "approved by nobody"
 
 
 async def test_a_schema_of_another_server_never_makes_us_fetch_an_address() -> None:

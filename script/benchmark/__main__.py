@@ -1,8 +1,9 @@
 """Measures what the issue tracker promises, and writes docs/benchmarks.md.
 
-uv run python script/benchmark                            all but `huge`, on 10,000 pods of a real API server
+uv run python script/benchmark                            all but `huge` and `peers`, on 10,000 pods of a real API server
 uv run python script/benchmark follow cost --no-write     some of them, printed only
 uv run python script/benchmark scan --pods 2000 --runs 1 --no-write
+uv run python script/benchmark peers                      500 and 10,000 pods, beside another MCP server (needs npm)
 uv run python script/benchmark huge                       150,000 simulated pods: half an hour
 
 What is written takes the place of the section of the same name; the others stay.
@@ -105,10 +106,11 @@ MEASUREMENTS: dict[str, Measurement] = {
     "size": Measurement("size_figures", lambda work, _: work()),
     "history": Measurement("history_figures", lambda work, _: work()),
     "query": Measurement("query_figures", lambda work, _: work()),
+    "peers": Measurement("peer_figures", lambda work, b: work(pods=b.pods, runs=b.runs)),
     "huge": Measurement("huge_figures", lambda work, _: work()),
 }
-BY_ITSELF = ("huge",)
-"""Only when asked for by name."""
+BY_ITSELF = ("huge", "peers")
+"""Only when asked for by name: it takes long, or needs what is not ours."""
 FUNCTIONS = {"cached_reads": "cached_read_figures"}
 
 
@@ -138,7 +140,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="script/benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("measurements", nargs="*", metavar="WHAT", help=f"of {', '.join(MEASUREMENTS)}; default: all but huge")
+    choice = f"of {', '.join(MEASUREMENTS)}; default: all but {' and '.join(BY_ITSELF)}"
+    parser.add_argument("measurements", nargs="*", metavar="WHAT", help=choice)
     parser.add_argument("--pods", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=120, help="how long `follow`, and each half of `cost`, are watched")

@@ -156,7 +156,7 @@ class AgentTools:
         return [prompts.query_tool(KINDS.values()), prompts.describe_tool(KINDS.values())]
 
     def _schema(self, spec: ToolSpec) -> dict[str, Any]:
-        parameters = dict(spec.input_schema)
+        parameters = dict(self.gateway.catalog.shown_schema(spec))
         both_ways = self.settings.agent_enable_cache_query and self.settings.agent_fallback_to_direct_mcp
         if spec.name in CACHEABLE_TOOLS and self.gateway.catalog.own and both_ways:
             parameters["properties"] = {**parameters.get("properties", {}), "live": _LIVE}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SHOWN_CHANGES = 30
+_SHOWN_OBJECTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class ApprovalRequest:
     cluster: str
     cluster_uid: str
     target: ObjectRef
+    others: tuple[ObjectRef, ...] = ()
+    """Further objects of the same change: documents of a manifest, pods of a drained node."""
     in_use: bool = False
     """Whether `cluster` is the one that the person works on, not another context that the model named."""
     changes: tuple[str, ...] = ()
@@ -59,14 +62,23 @@ class ApprovalRequest:
     """What cannot be undone, in one sentence; "" when everything can."""
 
     @property
+    def objects(self) -> tuple[ObjectRef, ...]:
+        """All that are touched directly."""
+        return (self.target, *self.others)
+
+    @property
     def title(self) -> str:
-        """`delete Deployment dev/web in cluster kind-dev`."""
-        return f"{self.action} {self.target} in cluster {self.cluster}"
+        """`delete Deployment dev/web in cluster kind-dev`; without a cluster for a tool of another server."""
+        more = f" and {len(self.others)} more" if self.others else ""
+        return f"{self.action} {self.target}{more}" + (f" in cluster {self.cluster}" if self.cluster else "")
 
     def describe(self) -> str:
         """Everything a person needs to decide, several lines, plain text."""
         shown = self.changes[:_SHOWN_CHANGES]
-        lines = [self.title, *(f"  touches: {line}" for line in self.blast_radius), *(f"  {line}" for line in shown)]
+        listed = [f"  object: {one}" for one in self.objects[:_SHOWN_OBJECTS]] if self.others else []
+        if len(self.objects) > _SHOWN_OBJECTS:
+            listed.append(f"  … {_SHOWN_OBJECTS} of {len(self.objects)} objects shown")
+        lines = [self.title, *listed, *(f"  touches: {line}" for line in self.blast_radius), *(f"  {line}" for line in shown)]
         if len(self.changes) > len(shown):
             lines.append(f"  … {len(shown)} of {len(self.changes)} changed fields shown")
         lines += [f"  warning: {line}" for line in self.warnings]
@@ -80,5 +92,6 @@ class ApprovalRequest:
             (self.tool, self.action, self.cluster, self.cluster_uid)
             == (other.tool, other.action, other.cluster, other.cluster_uid)
             and dict(self.arguments) == dict(other.arguments)
-            and self.target.same_state(other.target)
+            and len(self.others) == len(other.others)
+            and all(one.same_state(the_other) for one, the_other in zip(self.objects, other.objects, strict=True))
         )

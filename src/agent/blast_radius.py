@@ -21,7 +21,7 @@ async def blast_radius(
     gateway: CacheFirstGateway, target: ObjectRef, preview: Mapping[str, Any], *, cluster: str
 ) -> tuple[str, ...]:
     """One line each. What cannot be read is named as unknown: it must not look as if nothing were there."""
-    lines = [_replicas(preview), *_owned(preview)]
+    lines = [_replicas(preview), *_owned(preview), *_several(preview)]
     if preview.get("action") == "delete" and target.kind == "Namespace":
         lines.append(str(preview.get("note") or "everything in it; what that is could not be read"))
     if preview.get("action") == "delete" and target.kind == "Node":
@@ -31,8 +31,10 @@ async def blast_radius(
 
 def irreversible(target: ObjectRef, preview: Mapping[str, Any]) -> str:
     """What cannot be undone, in one sentence; "" when the change can simply be taken back."""
+    if preview.get("action") == "drain":
+        return "evicted pods end; what makes them anew puts them on other nodes, and uncordon does not bring them back"
     if preview.get("action") != "delete":
-        return ""
+        return _of_secrets(target, preview)
     metadata = (preview.get("before") or {}).get("metadata") or {}
     owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
     if owner:
@@ -44,11 +46,30 @@ def irreversible(target: ObjectRef, preview: Mapping[str, Any]) -> str:
     return f"the {target.kind} is gone; created again from its manifest it is a new object with a new uid and no history"
 
 
+def _of_secrets(target: ObjectRef, preview: Mapping[str, Any]) -> str:
+    kinds = {str(one.get("kind")) for one in preview.get("objects") or ()} | {target.kind}
+    overwritten = any(change.get("old") and str(change.get("path")).startswith("data") for change in preview.get("changes") or ())
+    if overwritten and kinds & {"Secret", "secrets"}:
+        return "values that a Secret has now are never shown here, so they cannot be put back from here"
+    return ""
+
+
+def _several(preview: Mapping[str, Any]) -> Sequence[str]:
+    """What happens to each, for a change of several objects: `3 evicted: …`, `1 blocked: …`."""
+    names: dict[str, list[str]] = {}
+    for one in preview.get("objects") or ():
+        place = f"{one['namespace']}/{one['name']}" if one.get("namespace") else str(one.get("name"))
+        names.setdefault(str(one.get("action") or "changed"), []).append(f"{one.get('kind')} {place}")
+    return [f"{len(found)} {action}: {_some(found)}" for action, found in names.items()]
+
+
 def _replicas(preview: Mapping[str, Any]) -> str:
-    replicas = ((preview.get("before") or preview.get("after") or {}).get("spec") or {}).get("replicas")
+    known = (preview.get("object") or {}).get("replicas")
+    manifest = preview.get("before") or preview.get("after") or {}
+    replicas = (manifest.get("spec") or {}).get("replicas") if known is None else known
     if replicas is None:
         return ""
-    if preview.get("before") is None:
+    if known is None and preview.get("before") is None:
         return f"{replicas} replicas of {_images(preview)} will be started"
     return f"{replicas} replicas are asked for now"
 
@@ -62,7 +83,7 @@ def _images(preview: Mapping[str, Any]) -> str:
 
 def _owned(preview: Mapping[str, Any]) -> Sequence[str]:
     """The server says which objects the garbage collector treats along; null means that it could not find out."""
-    if "owned" not in preview or preview.get("before") is None:
+    if preview.get("action") != "delete" or "owned" not in preview or preview.get("before") is None:
         return ()
     owned = preview["owned"]
     if owned is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -14,7 +14,7 @@ from agent.answer import Answer as Answer
 from agent.answer import envelope_from_json
 from agent.cache_access import CacheAccess, Look
 from agent.cached_answers import NotInCache, cached_answer
-from agent.cached_read import CachedRead, cached_read
+from agent.cached_read import CachedRead, cached_read, live_arguments
 from agent.current_cluster import CurrentCluster
 from agent.live_access import LiveAccess
 from agent.outage import outage
@@ -34,15 +34,18 @@ from configuration.errors import (
     ToolError,
 )
 from mcp_tools.kubeconfig import KubeConfigSource
+from mcp_tools.qualified_names import SEPARATOR
+from mcp_tools.servers_file import read_servers
 
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
     from cache.freshness import Freshness
     from cache.sql_guard import QueryResult
     from kinds.envelope import Envelope
+    from mcp_tools.other_servers import OtherServers
     from mcp_tools.tool_loader import ToolLoader, ToolResult, ToolSpec
 
-_OF_ONE_OBJECT = ("k8s_get_resource", "k8s_get_pod_logs")
+_OF_ONE_OBJECT = ("k8s_get_resource", "k8s_describe", "k8s_get_pod_logs")
 NO_LIVE = "live access is switched off (AGENT_FALLBACK_TO_DIRECT_MCP=false)"
 
 
@@ -67,7 +70,9 @@ class CacheFirstGateway:
         self.settings = settings
         self._clock = clock
         self._environment = environment
-        self._live = LiveAccess(loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout)
+        self._live = LiveAccess(
+            loader or self._default_loader, timeout_seconds=settings.agent_mcp_call_timeout, others=self._other_servers()
+        )
         self._cache = CacheAccess(settings.cache_db_path, timeout_seconds=settings.agent_cache_query_timeout, clock=clock)
         self._touched = TouchedScopes(clock)
         self.catalog = ToolCatalog(settings, self._live)
@@ -120,6 +125,11 @@ class CacheFirstGateway:
         """What can be called, without the bulk tools; starts no process for our own server."""
         return await self.catalog.specs()
 
+    async def missing_servers(self, timeout_seconds: float) -> list[str]:
+        """Why servers of MCP_SERVERS_FILE are not there, one line each, once each has started or that time is over."""
+        found = await self._live.others_settled(timeout_seconds)
+        return [one.problem or f"{one.address} does not answer yet" for one in found if one.state != "connected"]
+
     async def freshness(self, cluster: str = "") -> list[Freshness]:
         """Age of every scanned kind of a cluster. Raises CacheError when the database cannot be used."""
         return await self._cache.freshness_all(cluster or self.cluster)
@@ -156,18 +166,28 @@ class CacheFirstGateway:
             self.ledger.record(cached_use(envelope))
         return replace(result, freshness=marked)
 
-    async def change(self, tool: str, arguments: Mapping[str, Any], *, kind: str, what: str) -> ToolResult:
+    async def change(self, tool: str, arguments: Mapping[str, Any], *, kinds: Sequence[str], what: str) -> ToolResult:
         """Send a mutation; only agent.operations may, once it is approved. Touched scopes go live from here on."""
         cluster = str(arguments.get("context") or self.cluster)
         self._require_live(tool)
-        self._touched.touch(cluster, kind)
+        self._touched.touch_all(cluster, kinds)
         try:
             return await self._live.call(tool, arguments)
         finally:
-            for name in self._touched.touch(cluster, kind):
+            for name in self._touched.touch_all(cluster, kinds):
                 if await self._cache.request_refresh(cluster=cluster, kind=name, reason=f"{tool} {what}"[:200]):
                     break  # a locked database was waited for once; what was changed is read live here all the same
             self.ledger.record(live_use(cluster, f"{tool.removeprefix('k8s_').replace('_', ' ')} {what}", now=self._clock()))
+
+    async def call_other(self, tool: str, arguments: Mapping[str, Any]) -> Answer:
+        """Call a tool of a server of MCP_SERVERS_FILE; only agent.operations may, once it is approved."""
+        self._require_live(tool)
+        server, _, name = tool.partition(SEPARATOR)
+        try:
+            result = await self._live.call(tool, arguments)
+        finally:
+            self.ledger.record(live_use(server, name, now=self._clock()))
+        return Answer(tool=tool, cluster=server, source="live", structured=result.structured, text=result.text)
 
     async def _marked(self, envelope: Envelope) -> Envelope:
         since = await self._cache.requested_at(envelope.cluster, envelope.kind)
@@ -252,7 +272,7 @@ class CacheFirstGateway:
 
     async def _go_live(self, spec: ToolSpec, arguments: dict[str, Any]) -> Answer:
         self._require_live(spec.name)
-        result = await self._live.call(spec.name, arguments)
+        result = await self._live.call(spec.name, live_arguments(spec.name, arguments) if self.catalog.own else arguments)
         return Answer(
             tool=spec.name, cluster=str(arguments.get("context") or self.cluster), source="live", structured=result.structured,
             text=result.text, envelope=envelope_from_json((result.structured or {}).get("envelope")),
@@ -287,10 +307,19 @@ class CacheFirstGateway:
             return wanted if any(cluster.cluster == wanted for cluster in clusters) else ""
         return current_cluster.from_cache(clusters)
 
+    def _other_servers(self) -> OtherServers | None:
+        addresses = read_servers(self.settings.mcp_servers_file, self._environment)
+        if not addresses:
+            return None
+        from mcp_tools.other_servers import OtherServers
+
+        return OtherServers(addresses, self.settings, environment=self._environment)
+
     def _default_loader(self) -> ToolLoader:
+        from mcp_tools.server_address import ASKS_ITSELF
         from mcp_tools.tool_loader import ToolLoader
 
-        return ToolLoader(self.settings, environment=self._environment)
+        return ToolLoader(self.settings, environment=self._environment, own_flags=ASKS_ITSELF)
 
 
 def one_sentence(error: K8sMcpError) -> str:

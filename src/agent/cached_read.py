@@ -10,6 +10,7 @@ from configuration.errors import UnknownKind
 from kinds.kind import Kind
 from kinds.list_query import DEFAULT_LIMIT, ListQuery
 from kinds.registry import KINDS, find_kind
+from mcp_tools.tool_spec import WHOLE_ANSWER
 
 LIST_TOOLS: Mapping[str, str] = {
     "k8s_list_namespaces": "namespaces", "k8s_list_nodes": "nodes", "k8s_list_pods": "pods", "k8s_list_services": "services",
@@ -57,8 +58,8 @@ def cached_read(tool: str, arguments: Mapping[str, Any]) -> CachedRead | None:
     `arguments` fit the tool's schema. Raises InvalidSelector or ConfigurationError for a selector or filter that the
     live tool would refuse too.
     """
-    if tool not in CACHEABLE_TOOLS:
-        return None
+    if tool not in CACHEABLE_TOOLS or arguments.get("view") == "summary" or arguments.get("path"):
+        return None  # counted, or cut, by the server
     kind = _kind(tool, arguments)
     if kind is None:
         return None
@@ -80,6 +81,15 @@ def cached_read(tool: str, arguments: Mapping[str, Any]) -> CachedRead | None:
     )
     _ = query.requirements  # a wrong selector is refused here as it is live
     return CachedList(kind, query)
+
+
+def live_arguments(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with which our server answers a read as the cache would: rows, and all of them; who shows it to a model
+    cuts it then."""
+    if tool not in CACHEABLE_TOOLS:
+        return dict(arguments)
+    rows = {} if tool == GET else {"view": "rows"}
+    return {"max_tokens": WHOLE_ANSWER} | rows | dict(arguments)
 
 
 def _fits(kind: Kind, name: str, value: Any) -> bool:

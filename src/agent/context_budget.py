@@ -59,8 +59,10 @@ def render(answer: Answer, budget_tokens: int) -> Rendered:
         head["note"] = answer.note
     if isinstance(data, dict) and isinstance(data.get("rows"), list):
         return _render_rows(data, head | _age(answer.envelope), answer.envelope, budget_tokens)
-    if isinstance(data, dict) and isinstance(data.get("lines"), list):
-        return _render_lines([str(line) for line in data["lines"]], head | _without(data, "lines"), budget_tokens)
+    if isinstance(data, dict) and isinstance(data.get("text_lines"), int):  # long texts come as text only, counted here
+        lines = plain_text(answer.text).split("\n")
+        lines = lines[len(lines) - data["text_lines"] :] if data["text_lines"] else []
+        return _render_lines(lines, head | _without(data, "text_lines"), budget_tokens)
     if isinstance(data, dict) and isinstance(data.get("text"), str):
         return _render_lines(data["text"].splitlines(), head | _without(data, "text"), budget_tokens)
     if data is None:
@@ -142,6 +144,8 @@ def _render_rows(data: dict[str, Any], head: dict[str, Any], envelope: Envelope 
     filled = [name for name in columns if any(row.get(name) is not None for row in rows)]
     if envelope is not None and envelope.total is not None:
         head["total"] = envelope.total
+    if data.get("summary"):
+        head["summary"] = data["summary"]
     rendered = render_table(filled, [[row.get(name) for name in filled] for row in rows], head, budget_tokens)
     token = data.get("continue")
     whole = "rows shown, the rest" not in rendered.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.agent_events import ApprovalAnswered, ApprovalAsked, Notice, OnEvent
@@ -13,8 +14,10 @@ from agent.approval_request import ApprovalRequest, ObjectRef
 from agent.approvals import Approver
 from agent.blast_radius import blast_radius, irreversible
 from agent.cached_read import GET
-from configuration.errors import Conflict, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind
+from agent.other_server_calls import call_of
+from configuration.errors import Conflict, DryRunRefused, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind
 from kinds.registry import find_kind
+from mcp_tools.qualified_names import is_qualified
 
 if TYPE_CHECKING:
     from agent.cache_first_gateway import CacheFirstGateway
@@ -42,6 +45,9 @@ class Operations:
         An answer whose `structured` has "outcome": "unknown" means that the server broke off in the middle.
         """
         spec = await self._gateway.catalog.checked(tool, arguments)
+        if is_qualified(spec.name):
+            await self._ask(call_of(spec, arguments), on_event)
+            return await self._gateway.call_other(spec.name, arguments)
         canonical = self._canonical(spec, arguments)
         approved: ApprovalRequest | None = None
         for _ in range(MOST_CHECKS):
@@ -55,6 +61,8 @@ class Operations:
             try:
                 return await self._make(spec, canonical, foreseen, on_event)
             except Conflict:
+                if foreseen.others:
+                    raise  # some of it may have been made: the error says what
                 # it changed between our last look and the call: the precondition has held, look again
                 continue
         raise Conflict(f"{tool}: the object keeps changing while it is being approved; nothing was done, try again", status=409)
@@ -82,13 +90,19 @@ class Operations:
         if not self._gateway.catalog.offers_dry_run(spec):
             return _unforeseen(spec, arguments, cluster, in_use=cluster == self._gateway.cluster)
         cluster_uid = await self._cluster_uid(cluster)
-        preview = (await self._gateway.call(spec.name, arguments | {"dry_run": True})).structured or {}
-        target = _target(preview)
+        try:
+            preview = (await self._gateway.call(spec.name, arguments | _for_preview(spec))).structured or {}
+        except DryRunRefused as refused:
+            return replace(
+                _unforeseen(spec, arguments, cluster, in_use=cluster == self._gateway.cluster),
+                cluster_uid=cluster_uid, warnings=(str(refused),), irreversible="unknown: it could not be tried beforehand",
+            )  # fmt: skip
+        target, *others = _targets(preview)
         # what surrounds the object was shown once; afterwards only the object itself decides
         radius = known.blast_radius if known else await blast_radius(self._gateway, target, preview, cluster=cluster)
         return ApprovalRequest(
             tool=spec.name, arguments=arguments, action=str(preview.get("action") or spec.name), cluster=cluster,
-            cluster_uid=cluster_uid, in_use=cluster == self._gateway.cluster, target=target,
+            cluster_uid=cluster_uid, in_use=cluster == self._gateway.cluster, target=target, others=tuple(others),
             changes=_change_texts(preview), blast_radius=radius,
             warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
             irreversible=irreversible(target, preview),
@@ -102,8 +116,9 @@ class Operations:
     async def _make(self, spec: ToolSpec, arguments: dict[str, Any], request: ApprovalRequest, on_event: OnEvent) -> Answer:
         target = request.target
         final = arguments | _preconditions(spec, target)
+        kinds = tuple(dict.fromkeys(_plural(one.kind) for one in request.objects))
         try:
-            result = await self._gateway.change(spec.name, final, kind=_plural(target.kind), what=str(target))
+            result = await self._gateway.change(spec.name, final, kinds=kinds, what=str(target))
         except (ToolTimeout, ServerGone) as error:
             return await self._check(spec, request, error, on_event)
         except asyncio.CancelledError:
@@ -153,10 +168,19 @@ def _existing_finding(request: ApprovalRequest, found: Mapping[str, Any]) -> str
     return f"checked: {target} exists (resourceVersion {metadata.get('resourceVersion')}); compare it with what was asked for"
 
 
-def _target(preview: Mapping[str, Any]) -> ObjectRef:
-    """The object of a preview. One that does not exist yet has no identity: what a dry run makes up changes every time."""
-    named = preview.get("object") or {}
-    exists = bool(preview.get("before"))
+def _for_preview(spec: ToolSpec) -> dict[str, Any]:
+    """A person decides over the whole of it; the budget of the arguments is the model's."""
+    budget = spec.input_schema.get("properties", {}).get("max_tokens")
+    return {"dry_run": True} | ({"max_tokens": budget["maximum"]} if budget else {})
+
+
+def _targets(preview: Mapping[str, Any]) -> list[ObjectRef]:
+    """The objects of a preview. One that does not exist yet has no identity: what a dry run makes up changes every time."""
+    named = preview.get("objects") or [preview.get("object") or {}]
+    return [_reference(one, exists=bool(one.get("existed", preview.get("before")))) for one in named]
+
+
+def _reference(named: Mapping[str, Any], *, exists: bool) -> ObjectRef:
     return ObjectRef(
         kind=_singular(str(named.get("kind") or "")), name=str(named.get("name") or ""), namespace=named.get("namespace") or None,
         uid=str(named.get("uid") or "") if exists else "",
@@ -166,11 +190,17 @@ def _target(preview: Mapping[str, Any]) -> ObjectRef:
 
 
 def _unforeseen(spec: ToolSpec, arguments: dict[str, Any], cluster: str, *, in_use: bool) -> ApprovalRequest:
-    """A tool of another server that offers no dry run: the person is told that nobody knows what it will do."""
+    """A tool of another server that offers no dry run: the person is told that nobody knows what it will do.
+
+    Without a name the namespace is only where it may happen: no policy about a namespace allows that.
+    """
     text = {name: arguments.get(name) for name in ("kind", "name", "namespace")}
+    text["namespace"] = text["namespace"] if text["name"] else None
     return ApprovalRequest(
         tool=spec.name, arguments=arguments, action=f"call {spec.name} on", cluster=cluster, cluster_uid="", in_use=in_use,
-        target=ObjectRef(kind=str(text["kind"] or "object"), name=str(text["name"] or "?"), namespace=text["namespace"] or None),
+        target=ObjectRef(
+            kind=_singular(str(text["kind"] or "object")), name=str(text["name"] or "?"), namespace=text["namespace"] or None
+        ),
         changes=tuple(f"{name}: {value}" for name, value in sorted(arguments.items())),
         warnings=(f"{spec.server} offers no dry run for this tool: its effect cannot be shown beforehand",),
         irreversible="unknown: this server does not say",
@@ -191,9 +221,10 @@ def _change_texts(preview: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _change_text(change: Mapping[str, Any]) -> str:
     old, new = _value(change.get("old")), _value(change.get("new"))
+    path = f"{change['object']} {change['path']}" if change.get("object") else change["path"]
     if change.get("old") is None:
-        return f"{change['path']}: {new}"
-    return f"{change['path']}: {old} → {'removed' if change.get('new') is None else new}"
+        return f"{path}: {new}"
+    return f"{path}: {old} → {'removed' if change.get('new') is None else new}"
 
 
 def _value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -13,7 +14,8 @@ from mcp_tools.settings import McpSettings
 class AgentSettings(McpSettings, CacheSettings):
     """Settings of the process that talks to a language model."""
 
-    paths: ClassVar[frozenset[str]] = McpSettings.paths | CacheSettings.paths
+    paths: ClassVar[frozenset[str]] = McpSettings.paths | CacheSettings.paths | {"mcp_servers_file"}
+    absolute: ClassVar[frozenset[str]] = frozenset({"mcp_servers_file"})
 
     llm_provider: str = Field(
         "openrouter", min_length=1, description="provider, as litellm names it: openrouter, openai, anthropic, gemini, ollama …"
@@ -37,6 +39,12 @@ class AgentSettings(McpSettings, CacheSettings):
         5, gt=0, le=600, description="seconds that one read or SQL query of the cache may take"
     )
     agent_mcp_call_timeout: float = Field(30, gt=0, le=3_600, description="seconds that one MCP tool call may take")
+
+    mcp_servers_file: Path | None = Field(
+        None,
+        description='JSON file with further MCP servers, `{"mcpServers": {…}}`, that only you may write; their tools are named '
+        "`server__tool` and ask before each call; empty: none",
+    )
 
     @model_validator(mode="after")
     def _something_to_read_from(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kinds.registry import KINDS
@@ -43,6 +43,10 @@ class TouchedScopes:
         for name in names:
             self._touched_at[cluster, name] = self._clock()
         return names
+
+    def touch_all(self, cluster: str, kinds: Iterable[str]) -> tuple[str, ...]:
+        """The same for a change of several kinds; each name once."""
+        return tuple(dict.fromkeys(name for kind in kinds for name in self.touch(cluster, kind)))
 
     def is_touched(self, freshness: Freshness, *, since: float = 0) -> bool:
         """Until a check that *began* after the change has succeeded (data counts as of the beginning of its scan).

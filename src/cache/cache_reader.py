@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class CacheReader:
         rows, more = found[: query.limit], len(found) > query.limit
         token = continue_tokens.encode(query, cluster, rows[-1][-1]) if more and rows else ""
         answer = [_row(query.kind, names, values[:-1]) for values in rows]
-        return Page(answer, envelope(freshness, self._clock(), total=total, shown=len(answer), more=more), token)
+        made = envelope(freshness, self._clock(), total=total, shown=len(answer), more=more)
+        return Page(answer, replace(made, asked=query.asked), token)
 
     def get(self, cluster: str, kind: Kind, namespace: str | None, name: str) -> Found:
         """One object by name. Raises NeverScanned, NotPermitted, and InvalidArguments when the namespace is missing."""

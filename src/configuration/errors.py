@@ -11,6 +11,7 @@
     │   ├── NotFound               1   404: the object or the resource does not exist
     │   ├── KindNotServed          1   404: this cluster has no such kind (its API group is not installed)
     │   ├── Conflict               1   409: a precondition or an existing object is in the way
+    │   ├── DryRunRefused          1   400: an admission webhook takes no dry runs; what a change would do cannot be shown
     │   └── Expired                1   410: a continue token or resourceVersion is too old; list again
     ├── CacheError                 1   the database cannot be used
     │   ├── CacheMissing           1   no file there: nothing has been scanned yet
@@ -90,6 +91,10 @@ class KindNotServed(ClusterError):
 
 class Conflict(ClusterError):
     """HTTP 409: a precondition failed or an object is in the way."""
+
+
+class DryRunRefused(ClusterError):
+    """HTTP 400: an admission webhook with side effects takes no dry runs. Nothing was changed, and nothing can be foreseen."""
 
 
 class Expired(ClusterError):

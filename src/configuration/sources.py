@@ -29,6 +29,9 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, validate_default=True, str_strip_whitespace=True)
     paths: ClassVar[frozenset[str]] = frozenset()
+    absolute: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that name what is started: a relative one from a flag or the environment is refused, since the working
+    directory may be a hostile checkout."""
 
     @classmethod
     def settings_customise_sources(
@@ -60,10 +63,13 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
         ("the environment", dict(os.environ), Path.cwd()),
     ):
         for name, text in _known(settings, found).items():
+            if origin == "the environment":
+                _refuse_relative(settings, name, text, origin)
             values[name] = _anchored(settings, name, text, anchor)
             origins[name] = origin
     for name, value in flags.items():
         if value is not None:
+            _refuse_relative(settings, name, value, "the command line")
             values[name] = _anchored(settings, name, value, Path.cwd())
             origins[name] = "the command line"
     try:
@@ -75,6 +81,14 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
 def _paths(settings: type[ProcessSettings]) -> frozenset[str]:
     """All path fields: each mixin names its own, and a plain attribute look-up would find only the first mixin's."""
     return frozenset().union(*(vars(part).get("paths", ()) for part in settings.__mro__))
+
+
+def _refuse_relative(settings: type[ProcessSettings], name: str, value: Any, origin: str) -> None:
+    if name in settings.absolute and not Path(str(value)).expanduser().is_absolute():
+        raise ConfigurationError(
+            f"{name.upper()}={str(value)[:80]!r} (from {origin}): must be an absolute path; nothing is started because of the "
+            "working directory"
+        )
 
 
 def _find_env_file() -> Path | None:

@@ -30,20 +30,23 @@ class Envelope:
     total: int | None
     shown: int
     more: bool
+    asked: str = ""
+    """What the list was narrowed to, `with healthy=false in namespace shop`: what `total` counts. Empty: all there are."""
     note: str = ""
     """One sentence when there is something to know: why it is stale, what is missing."""
 
     def as_json(self) -> dict[str, Any]:
-        """`as_of` as RFC 3339; an empty note is left out."""
+        """`as_of` as RFC 3339; an empty note and nothing asked are left out."""
         data = asdict(self) | {"as_of": to_rfc3339(self.as_of)}
-        return data if self.note else {key: value for key, value in data.items() if key != "note"}
+        return {key: value for key, value in data.items() if value or key not in ("note", "asked")}
 
 
 def live(
-    cluster: str, kind: str, *, now: float, shown: int, total: int | None, more: bool, complete: bool = True, note: str = ""
-) -> Envelope:
+    cluster: str, kind: str, *, now: float, shown: int, total: int | None, more: bool, complete: bool = True, asked: str = "",
+    note: str = "",
+) -> Envelope:  # fmt: skip
     """The envelope of something read from the API server at `now`."""
     return Envelope(
         source="live", cluster=cluster, kind=kind, as_of=int(now), age_seconds=0, ttl_seconds=None,
-        fresh=True, complete=complete, total=total, shown=shown, more=more, note=note,
+        fresh=True, complete=complete, total=total, shown=shown, more=more, asked=asked, note=note,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,8 @@ from kinds.record import Record
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
+_LONGEST_ASKED = 200
+"""Characters: a selector may have thousands, and it is the caller's own."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class ListQuery:
     def requirements(self) -> tuple[label_selector.Requirement, ...]:
         return label_selector.parse(self.selector)
 
+    @cached_property
+    def asked(self) -> str:
+        """What it is narrowed to, in words: `with healthy=false, labels app=web in namespace shop`; "" for everything."""
+        narrowed = [f"{name}={_word(value)}" for name, value in sorted(self.filters.items())]
+        narrowed += [f"labels {self.selector}"] if self.requirements else []
+        return asked_for(narrowed, self.namespace if self.kind.namespaced else None)
+
     def accepts(self, record: Record) -> bool:
         """Whether the filters hold (namespace and label selector are the API server's business, or SQL's)."""
         return all(getattr(record, self.kind.filters[name]) == value for name, value in self.filters.items())
+
+
+def asked_for(narrowed: Sequence[str], namespace: str | None) -> str:
+    """`with type=Warning in namespace shop`."""
+    words = ", ".join(narrowed)
+    words = words if len(words) <= _LONGEST_ASKED else f"{words[:_LONGEST_ASKED]}…"
+    told = [f"with {words}"] if words else []
+    return " ".join([*told, *([f"in namespace {namespace}"] if namespace else [])])
+
+
+def _word(value: str | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -42,6 +42,14 @@ def whole(quantity: str | int | float | None) -> int | None:
     return None if quantity is None else _rounded_up(str(quantity), 1)
 
 
+def same_quantity(one: str | int | float, other: str | int | float) -> bool:
+    """`1024Mi` and `1Gi`, 0.5 and `500m`; False for what is no quantity."""
+    try:
+        return _parse(str(one)) == _parse(str(other))
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=8192)
 def _rounded_up(text: str, factor: int) -> int:
     """Kept: thousands of containers ask for the same few amounts."""

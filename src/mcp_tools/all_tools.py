@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from mcp_tools.k8s_tools import api_resources, bulk, following, lists, logs, mutations, reading
+from mcp_tools.k8s_tools import (
+    access,
+    api_resources,
+    apply,
+    bulk,
+    container_exec,
+    describe,
+    events,
+    explain,
+    following,
+    helm_tools,
+    lists,
+    logs,
+    metrics,
+    mutations,
+    nodes,
+    patch,
+    reading,
+    rollout,
+    scale,
+    secrets,
+)
 from mcp_tools.tool_declaration import ToolDeclaration
 from mcp_tools.tool_spec import ToolSpec
 
 ALL_TOOLS: tuple[ToolDeclaration, ...] = (
     *reading.TOOLS,
+    *describe.TOOLS,
     *api_resources.TOOLS,
+    *explain.TOOLS,
+    *access.TOOLS,
+    *secrets.TOOLS,
+    *helm_tools.TOOLS,
     *lists.TOOLS,
+    *events.TOOLS,
     *logs.TOOLS,
+    *metrics.TOOLS,
     *bulk.TOOLS,
     *following.TOOLS,
     *mutations.TOOLS,
+    *apply.TOOLS,
+    *patch.TOOLS,
+    *scale.TOOLS,
+    *rollout.TOOLS,
+    *nodes.TOOLS,
+    *container_exec.TOOLS,
 )
 
 
 def own_tool_specs(server: str) -> dict[str, ToolSpec]:
-    """What a client would learn by connecting; a test compares the two."""
+    """What a client would learn by connecting; a test compares the two. Without k8s_exec: no server that we start offers it."""
     return {
         declared.name: ToolSpec(
             name=declared.name,
@@ -33,4 +67,5 @@ def own_tool_specs(server: str) -> dict[str, ToolSpec]:
             server=server,
         )
         for declared in ALL_TOOLS
+        if declared not in container_exec.TOOLS
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from configuration.errors import ClusterError, Conflict, Expired, NotFound, NotPermitted, Unauthorized
+from configuration.errors import ClusterError, Conflict, DryRunRefused, Expired, NotFound, NotPermitted, Unauthorized
 
 _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
     400: (ClusterError, "correct the arguments"),
@@ -20,6 +20,16 @@ _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
     429: (ClusterError, "wait a little, the API server is limiting requests"),
 }
 _ADVICE_BY_REASON = {"AlreadyExists": "choose another name, or look at the object that has it"}
+_ADVICE_BY_WORDS = {
+    "is waiting to start": "the container has written nothing yet; k8s_describe the pod to see what it waits for",
+    "previous terminated container": "it has not been restarted: leave previous out",
+}
+"""What a kubelet says of a log, with a status that says nothing."""
+_NO_DRY_RUN = "does not support dry run"
+_NO_DRY_RUN_ADVICE = (
+    "what the change would do cannot be shown beforehand, and nothing was changed; whoever runs the webhook makes dry runs "
+    "possible by declaring sideEffects: None"
+)
 _SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
 _MAX_MESSAGE = 1500
 
@@ -34,8 +44,21 @@ def error_of(status: int, body: bytes, doing: str) -> ClusterError:
     words = str(answer.get("message") or "").strip() or _plain_body(body)
     class_, advice = _ADVICE.get(status, (ClusterError, _SERVER_ADVICE))
     advice = _ADVICE_BY_REASON.get(reason, advice)
+    advice = next((better for said, better in _ADVICE_BY_WORDS.items() if status == 400 and said in words), advice)
+    if status == 400 and _NO_DRY_RUN in words:
+        class_, advice = DryRunRefused, _NO_DRY_RUN_ADVICE
+    if budgets := _budgets(answer):
+        words, advice = f"{words} {budgets}", "wait until more of its pods are ready, or change the budget"
     detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words[:_MAX_MESSAGE]) if part)
     return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason)
+
+
+def _budgets(answer: dict[str, Any]) -> str:
+    """What the API server says of the PodDisruptionBudget that forbids an eviction: its name is only there."""
+    details = answer.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    found = causes if isinstance(causes, list) else []
+    return " ".join(str(one.get("message")) for one in found if isinstance(one, dict) and one.get("reason") == "DisruptionBudget")
 
 
 def _status_object(body: bytes) -> dict[str, Any]:

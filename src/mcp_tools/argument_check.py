@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _SHOWN_ERRORS = 5
 _SHOWN_CHARACTERS = 300
+_NAME = 60
+"""Characters of a name that a caller made up: more would only be said back."""
+_MOST_LEVELS = 100
 _TYPE_WORDS = {
     "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
     "array": "a list", "object": "a JSON object", "null": "null",
@@ -32,6 +36,9 @@ class ArgumentCheck:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raises InvalidArguments that names each wrong argument, and shows the part of the schema that it breaks."""
+        for name, value in arguments.items():
+            if why := _unsendable(name) or _unsendable(value):
+                raise InvalidArguments(f"{self._tool}: argument {_short(name)!r} {why}. Nothing was called.")
         errors = self._errors(arguments)
         if not errors:
             return
@@ -63,10 +70,13 @@ class ArgumentCheck:
         schema: Any = error.schema
         instance: Any = error.instance
         known = list(schema.get("properties", {}))
-        for name in sorted(set(instance) - set(known)):
-            near = difflib.get_close_matches(name, known, 1, 0.6)
+        unknown = sorted(set(instance) - set(known))
+        for name in unknown[:_SHOWN_ERRORS]:
+            near = difflib.get_close_matches(name[:_NAME], known, 1, 0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known) or 'none'}"
-            yield f"unknown argument {name!r}: {hint}"
+            yield f"unknown argument {_short(name)!r}: {hint}"
+        if len(unknown) > _SHOWN_ERRORS:
+            yield f"and {len(unknown) - _SHOWN_ERRORS} more unknown arguments"
 
     def _shown(self, name: str) -> str:
         return _part(self._schema.get("properties", {}).get(name, {}))
@@ -95,6 +105,26 @@ def _is_whole_number(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _unsendable(value: object) -> str:
+    """Why a value, or something within it, cannot be sent to an API server as JSON, or read here; "" when it can."""
+    waiting = [(value, 1)]
+    while waiting:
+        one, level = waiting.pop()
+        if level > _MOST_LEVELS:
+            return f"is nested deeper than {_MOST_LEVELS} levels"
+        if isinstance(one, str) and not one.isascii() and any("\ud800" <= char <= "\udfff" for char in one):
+            return "holds half of a surrogate pair, which is no text"
+        if isinstance(one, float) and not math.isfinite(one):
+            return "holds NaN or Infinity, which is no JSON"
+        if isinstance(one, int) and not -(2**63) <= one < 2**64:
+            return "holds a whole number of more than 64 bits"
+        if isinstance(one, Mapping):
+            waiting += ((part, level + 1) for part in (*one.keys(), *one.values()))
+        elif isinstance(one, list):
+            waiting += ((part, level + 1) for part in one)
+    return ""
+
+
 def _unusable(tool: str, why: object) -> ToolError:
     return ToolError(f"tool {tool} cannot be used: the input schema that its server gives is invalid ({why})")
 
@@ -118,8 +148,12 @@ def _complaint(error: ValidationError) -> str:
 
 def _where(path: Iterable[object]) -> str:
     """`filters.status` or `labels[0]`, quoted."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return repr(text.lstrip("."))
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_short(str(part))}" for part in path)
+    return repr(_clip(text.lstrip(".")))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
 
 
 def _part(schema: object) -> str:

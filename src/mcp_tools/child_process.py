@@ -29,7 +29,6 @@ Stream = TypeVar("Stream", asyncio.StreamReader, asyncio.StreamWriter)
 log = logging.getLogger(__name__)
 server_log = logging.getLogger("mcp_tools.server_output")
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 LOGGED_LINE_CHARACTERS = 2000
 CLOSE_SECONDS = 1.5
 """How long a server may take to end by itself after its stdin was closed; as long again after SIGTERM."""
@@ -45,17 +44,17 @@ class ChildProcess:
         self,
         address: ServerAddress,
         *,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
         redacted: Callable[[str], str] = str,
     ) -> None:
         self._address = address
         self._redacted = redacted
-        self._max_message_bytes = max_message_bytes
         self._process: asyncio.subprocess.Process | None = None
         self._pumps: list[asyncio.Task[None]] = []
         self._last_lines: deque[str] = deque(maxlen=5)
         self.failure = ""
         """Why we ended the connection ourselves, when we did."""
+        self.too_large = False
+        """Whether that was the size of a message."""
         self._at_eof = False
 
     async def __aenter__(self) -> ChildProcess:
@@ -66,7 +65,8 @@ class ChildProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=dict(self._address.environment),
-            limit=self._max_message_bytes,
+            cwd=self._address.working_directory or None,
+            limit=self._address.max_message_bytes,
             start_new_session=True,  # Ctrl-C at our terminal is ours to handle
         )
         self._pumps.append(asyncio.create_task(self._log_stderr(_pipe(self._process.stderr))))
@@ -141,7 +141,8 @@ class ChildProcess:
         try:
             return await stdout.readline()
         except ValueError:  # longer than the limit
-            self.failure = f"it sent a message of more than {self._max_message_bytes} bytes"
+            self.failure = f"it sent a message of more than {self._address.max_message_bytes} bytes"
+            self.too_large = True
         except OSError as error:
             self.failure = f"its output cannot be read: {error}"
         return b""

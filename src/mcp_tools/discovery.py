@@ -82,6 +82,7 @@ class Discovery:
             if self.clock() - asked_at > at_most_seconds_old:
                 asked_at = self.clock()
                 served = await _ask(api)
+                api.learn_without_namespaces((one.group, one.name) for one in served.resources if not one.namespaced)
                 self._known[api.context] = asked_at, served
             return served
 

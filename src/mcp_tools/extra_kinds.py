@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from configuration.errors import ToolError
 from kinds.generic import ChosenKinds, choose_kinds
+from mcp_tools.tool_spec import WHOLE_ANSWER
 
 TOOL = "k8s_list_api_resources"
 
@@ -31,7 +32,7 @@ async def resolve_extra_kinds(tools: Tools, context: str, wanted: Sequence[str],
     """
     if not wanted:
         return ChosenKinds(())
-    answer = await tools.call(TOOL, {"context": context}, timeout_seconds=timeout_seconds)
+    answer = await tools.call(TOOL, {"context": context, "max_tokens": WHOLE_ANSWER}, timeout_seconds=timeout_seconds)
     rows = (answer.structured or {}).get("rows")
     if not isinstance(rows, list):
         raise ToolError(f"{TOOL} answered without rows: the MCP server is another one, or older than this program")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,11 @@ from configuration.errors import ClusterError, ConfigurationError, NotPermitted,
 from mcp_tools.api_connection import Connection, connect
 from mcp_tools.api_errors import error_of
 from mcp_tools.api_usage import ApiUsage, ReceivedBytes
+from mcp_tools.api_websocket import WebSocketBroken, WebSocketRefused, open_websocket
 from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
+from mcp_tools.request_guard import RequestGuard
+from mcp_tools.secret_access import SecretAccess
+from mcp_tools.server_policy import ServerPolicy
 
 if TYPE_CHECKING:
     import aiohttp
@@ -61,8 +65,11 @@ class AnswerStream:
 class ClusterApi:
     """One context: requests, credentials, and their renewal."""
 
-    def __init__(self, context: str, source: KubeConfigSource, *, version: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, context: str, source: KubeConfigSource, *, version: str, environment: Mapping[str, str], guard: RequestGuard
+    ) -> None:
         self.context = context
+        self._guard = guard
         self._source = source
         self._user_agent = f"k8s-mcp/{version}"
         self._environment = environment
@@ -77,6 +84,14 @@ class ClusterApi:
         config = self._source.current()
         return config.context(self.context).server if config else "https://kubernetes.default.svc"
 
+    def learn_without_namespaces(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """(API group, plural) of what the cluster says is in no namespace."""
+        self._guard.without_namespaces = frozenset(kinds)
+
+    def hides(self, group: str, resource: str, namespace: str) -> bool:
+        """See RequestGuard.hides."""
+        return self._guard.hides(group, resource, namespace, context=self.context)
+
     async def close(self) -> None:
         """Close all connections, also those that are in use."""
         connection, self._connection = self._connection, None
@@ -88,10 +103,12 @@ class ClusterApi:
 
     async def get(
         self, path: str, *, doing: str, query: Query = (), accept: str = JSON, max_bytes: int | None = None,
-        read_seconds: float = READ_SECONDS,
+        read_seconds: float = READ_SECONDS, secret: SecretAccess | None = None,
     ) -> Answer:  # fmt: skip
-        """GET. `doing` completes "cannot …" in an error; `read_seconds` is the longest silence. Raises ClusterError."""
-        _refuse_secret_payloads(path, accept, doing)
+        """GET. `doing` completes "cannot …" in an error; `read_seconds` is the longest silence; `secret` says why the payload
+        of one Secret is needed. Raises ClusterError."""
+        if secret is None or not secret.covers(path, query, accept):
+            _refuse_secret_payloads(path, accept, doing)
         return await self._request(
             "GET", path, doing=doing, query=query, accept=accept, max_bytes=max_bytes, read_seconds=read_seconds
         )
@@ -126,7 +143,7 @@ class ClusterApi:
         self,
         method: str,
         path: str,
-        body: dict[str, Any],
+        body: dict[str, Any] | list[Any],
         *,
         doing: str,
         query: Query = (),
@@ -140,8 +157,29 @@ class ClusterApi:
         """
         if dry_run:
             query = [*query, ("dryRun", "All")]
-            body = body | {"dryRun": ["All"]} if method == "DELETE" else body
+            body = body | {"dryRun": ["All"]} if method == "DELETE" and isinstance(body, dict) else body
         return await self._request(method, path, doing=doing, query=query, body=body, content_type=content_type)
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, doing: str, query: Query, protocols: tuple[str, ...]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A connection that a subresource gives (exec). Judged like every request; never opened twice, except after a 401."""
+        query = self._guard.judged("GET", path, query, None, context=self.context, doing=doing)
+        doing = f"{doing} (context {self.context})"
+        connection = await self._connected()
+        for attempt in (1, 2):
+            try:
+                async with open_websocket(connection, path, query, protocols, CONNECT_SECONDS + READ_SECONDS) as socket:
+                    self.usage.sent("GET", path, query)
+                    yield socket
+                    return
+            except WebSocketRefused as refused:
+                if refused.status != 401 or attempt == 2:
+                    raise error_of(refused.status, b"", doing) from None
+            except WebSocketBroken as broken:
+                raise self._unreachable(broken.cause, doing, READ_SECONDS, unknown_outcome=broken.was_open) from None
+            connection = await self._renewed(connection)
 
     async def _request(self, method: str, path: str, *, doing: str, **how: Any) -> Answer:
         doing = f"{doing} (context {self.context})"
@@ -175,9 +213,10 @@ class ClusterApi:
         query: Query = (), body: object = None, accept: str = JSON, content_type: str = JSON, encoding: str = "gzip",
         read_seconds: float | None = READ_SECONDS, headers_seconds: float | None = None,
     ) -> AsyncIterator[tuple[aiohttp.ClientResponse, ReceivedBytes]]:  # fmt: skip
-        """The answer as soon as its headers are there, whatever its status."""
+        """The answer as soon as its headers are there, whatever its status. No request leaves but from here, past the guard."""
         import aiohttp
 
+        query = self._guard.judged(method, path, query, body, context=self.context, doing=doing)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
         headers = {"Accept": accept, "Accept-Encoding": encoding, "Content-Type": content_type}
         try:
@@ -248,9 +287,12 @@ def _warning_text(header: str) -> str:
 
 
 def _refuse_secret_payloads(path: str, accept: str, doing: str) -> None:
-    """Secrets are only ever read as Table or metadata: the API server then sends no values at all."""
+    """Secrets are read as Table or metadata: the API server then sends no values at all. For one by its name see SecretAccess."""
     if _may_be_of_secrets(path) and accept not in (TABLE, METADATA_LIST):
-        raise NotPermitted(f"cannot {doing}: this server never fetches the payload of Secrets", reason="SecretPayload")
+        raise NotPermitted(
+            f"cannot {doing}: this server never fetches the payload of Secrets; k8s_inspect_secret tells what is in one",
+            reason="SecretPayload",
+        )
 
 
 def _may_be_of_secrets(path: str) -> bool:
@@ -274,7 +316,15 @@ def _may_be_of_secrets(path: str) -> bool:
 class Clusters:
     """All contexts that this server may use, each connected on first use."""
 
-    def __init__(self, environment: Mapping[str, str], *, allowed: tuple[str, ...] = (), version: str = "0") -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        allowed: tuple[str, ...] = (),
+        version: str = "0",
+        policy: ServerPolicy | None = None,
+    ) -> None:
+        self.policy = policy or ServerPolicy()
         self._environment = environment
         self._source = KubeConfigSource(environment)
         self._allowed = () if "*" in allowed else allowed
@@ -313,7 +363,8 @@ class Clusters:
         if config is not None:
             config.context(name)
         if name not in self._apis:
-            self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment)
+            guard = RequestGuard(self.policy)
+            self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment, guard=guard)
         return self._apis[name]
 
     def own_namespace(self, context: str) -> str:

@@ -19,8 +19,11 @@ WALL_SECONDS = 5.0
 _CHILD = Path(__file__).with_name("line_search_child.py")
 
 
-async def matching_lines(lines: list[str], pattern: str) -> list[str]:
-    """The lines in which the pattern is found. Raises InvalidArguments when it is wrong, or takes too long or too much memory."""
+async def matching_lines(lines: list[str], pattern: str) -> list[int]:
+    """Indices of the lines in which the pattern is found.
+
+    Raises InvalidArguments when it is wrong, or takes too long or too much memory.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", str(_CHILD),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={},
@@ -41,4 +44,4 @@ async def matching_lines(lines: list[str], pattern: str) -> list[str]:
     answer = orjson.loads(output)
     if "error" in answer:
         raise InvalidArguments(f"grep is not a valid regular expression: {answer['error']}")
-    return [lines[index] for index in answer["matches"]]
+    return [int(index) for index in answer["matches"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from configuration.errors import Expired, NotFound
 from kinds.envelope import Envelope, live
 from kinds.kind import row
 from kinds.list_query import ListQuery
-from kinds.record import sort_key
+from kinds.record import Record, sort_key
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools import continue_tokens
@@ -24,12 +26,14 @@ from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
 from mcp_tools.list_pages import ListPage
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_forms import ObjectForm, form_of
+from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction import Redactor
 
 FILTERED_PAGE = 500
 """Objects read at a time when only some of them will be rows."""
 PAGE_BYTES = 8 * 1024 * 1024
 """Of one answer of the API. Objects of a megabyte exist; 500 of them would not fit into memory."""
+_MOST_VALUES, _SHOWN_VALUES, _LONGEST_VALUE = 1000, 10, 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +45,61 @@ class LiveList:
     continue_token: str
     malformed: int = 0
     partial: int = 0
+    places: Sequence[Position] = ()
+    """Before the first row, after the first row, after the second …: where a list that is cut there goes on."""
+    question: str = ""
+    values: str = ""
+    """When nothing was found: the values that the columns of the filters have instead."""
+
+    def first(self, count: int) -> LiveList:
+        """The beginning of it, with a token that continues right after the last of these rows."""
+        if count >= len(self.rows):
+            return self
+        token = continue_tokens.encode(self.places[count], self.question)
+        envelope = replace(self.envelope, shown=count, more=True)
+        return replace(self, rows=self.rows[:count], envelope=envelope, continue_token=token)
 
 
 @dataclass(slots=True)
 class _Found:
-    rows: list[dict[str, Any]]
+    columns: Sequence[str]
+    places: list[Position]
+    rows: list[dict[str, Any]] = field(default_factory=list)
     malformed: int = 0
     partial: int = 0
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    """Of each filter on a text: the values that objects have instead."""
     last: str = ""
     """Sort key of the last object that was looked at."""
 
 
-async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, now: float) -> LiveList:
-    """Read pages until `query.limit` rows are found or the list ends. Raises ClusterError (Expired: list again)."""
-    selector = query.selector if query.requirements else ""
-    question = continue_tokens.question_id(
-        context=api.context, kind=query.kind.name, namespace=query.namespace, selector=selector, filters=dict(query.filters)
+def question_of(context: str, query: ListQuery) -> str:
+    """Names the list that a continue token belongs to."""
+    return continue_tokens.question_id(
+        context=context, kind=query.kind.name, namespace=query.namespace, selector=_selector(query), filters=dict(query.filters)
     )
+
+
+def _selector(query: ListQuery) -> str:
+    return query.selector if query.requirements else ""
+
+
+async def read_list(
+    api: ClusterApi, redactor: Redactor, query: ListQuery, *, now: float, columns: Sequence[str] = ()
+) -> LiveList:
+    """Read pages until `query.limit` rows are found or the list ends. Raises ClusterError (Expired: list again).
+
+    `columns` of the rows; those that a list shows unless given.
+    """
+    selector, question = _selector(query), question_of(api.context, query)
     start = continue_tokens.decode(query.continue_token, question)
-    size = FILTERED_PAGE if query.filters else query.limit
-    found, page_token, after, remaining = _Found([]), start.page, start.after, None
+    # what a cut answer left of a page is read again: in one request, however long the rows before it were
+    size = FILTERED_PAGE if query.filters or start.after else query.limit
+    found, page_token, after, remaining = _Found(columns or query.kind.list_columns, [start]), start.page, start.after, None
     next_token = ""
     while True:
         page, size = await _page(api, query, selector, page_token, size)
-        looked_at = _take(page.items or [], after, query, redactor, found)
+        looked_at = _take(page.items or [], page_token, after, query, redactor, found)
         remaining = page.metadata.remaining
         if looked_at < len(page.items or []):
             next_token = continue_tokens.encode(Position(page_token, found.last, start.shown + len(found.rows)), question)
@@ -75,15 +110,24 @@ async def read_list(api: ClusterApi, redactor: Redactor, query: ListQuery, *, no
                 next_token = continue_tokens.encode(Position(page_token, "", start.shown + len(found.rows)), question)
             break
     total = _total(start, found, next_token, remaining, filtered=bool(query.filters))
+    values = "" if start.shown or found.rows or next_token else _values_there_are(found)
     envelope = live(
-        api.context, query.kind.name, now=now, shown=len(found.rows), total=total, more=bool(next_token), note=_note(found)
+        api.context,
+        query.kind.name,
+        now=now,
+        shown=len(found.rows),
+        total=total,
+        more=bool(next_token),
+        asked=query.asked,
+        note="; ".join(note for note in (unread_note(found.malformed, found.partial), values) if note),
     )
-    return LiveList(found.rows, envelope, next_token, found.malformed, found.partial)
+    return LiveList(found.rows, envelope, next_token, found.malformed, found.partial, found.places, question, values)
 
 
-def _note(found: _Found) -> str:
-    left_out = f"{found.malformed} objects could not be read and are left out" if found.malformed else ""
-    in_part = f"{found.partial} objects could be read in part only: what could not be is null or missing" if found.partial else ""
+def unread_note(malformed: int, partial: int) -> str:
+    """What an envelope says about objects that could not be read."""
+    left_out = f"{malformed} objects could not be read and are left out" if malformed else ""
+    in_part = f"{partial} objects could be read in part only: what could not be is null or missing" if partial else ""
     return "; ".join(note for note in (left_out, in_part) if note)
 
 
@@ -127,14 +171,15 @@ async def _read_page(
     return form.page(answer.body, doing)
 
 
-def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Redactor, found: _Found) -> int:
+def _take(items: list[msgspec.Raw], page: str, after: str, query: ListQuery, redactor: Redactor, found: _Found) -> int:
     """Add rows until the limit is reached; says how many items of the page were looked at."""
     skip_to, form, check = after.encode(), form_of(query.kind), StorableCheck(query.kind)
+    shown_before = found.places[0].shown
     with collector_paused():
         for index, raw in enumerate(items):
             if len(found.rows) >= query.limit:
                 return index
-            obj = _redacted(form, raw, redactor)  # first of all: no filter ever sees a secret
+            obj = redacted_item(form, raw, redactor)  # first of all: no filter ever sees a secret
             key = _key(obj)
             if after and key <= skip_to:
                 continue
@@ -143,12 +188,35 @@ def _take(items: list[msgspec.Raw], after: str, query: ListQuery, redactor: Reda
             if reading.record is None:
                 found.malformed += 1
             elif query.accepts(reading.record):
-                found.rows.append(row(query.kind, reading.record))
+                found.rows.append(row(query.kind, reading.record, found.columns))
+                found.places.append(Position(page, found.last, shown_before + len(found.rows)))
                 found.partial += bool(reading.trouble)
+            elif not found.rows:
+                _count_values(query, reading.record, found)
     return len(items)
 
 
-def _redacted(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:
+def _count_values(query: ListQuery, record: Record, found: _Found) -> None:
+    for name, wanted in query.filters.items():
+        value = getattr(record, query.kind.filters[name])
+        if isinstance(wanted, str) and isinstance(value, str) and value != wanted:
+            counted = found.values.setdefault(name, Counter())
+            if value in counted or len(counted) < _MOST_VALUES:
+                counted[value] += 1
+
+
+def _values_there_are(found: _Found) -> str:
+    """`status is one of Running (48), CrashLoopBackOff (12)`: a word that was misspelt must not read as "there are none"."""
+    told = []
+    for name, counted in found.values.items():
+        shown = counted.most_common(_SHOWN_VALUES)
+        words = ", ".join(f"{plain_text(value)[:_LONGEST_VALUE]} ({count})" for value, count in shown)
+        more = f", … {_SHOWN_VALUES} of {len(counted)} shown" if len(counted) > _SHOWN_VALUES else ""
+        told.append(f"{name} is one of {words}{more}")
+    return "; ".join(told)
+
+
+def redacted_item(form: ObjectForm, raw: msgspec.Raw, redactor: Redactor) -> dict[str, Any]:
     """An item as `k8s_export_page` hands it out. One that is no object is one without a name: it costs itself, not the page."""
     for odd in (False, True):
         try:

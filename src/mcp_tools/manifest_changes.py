@@ -7,30 +7,31 @@ from typing import Any
 _UNINTERESTING = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
 
 
-def changes_between(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[dict[str, Any]]:
+def changes_between(before: dict[str, Any] | None, after: dict[str, Any] | None, *, status: bool = False) -> list[dict[str, Any]]:
     """`[{path, old, new}]`; None on a side means that the object does not exist there: then the spec is shown as a whole.
 
-    Bookkeeping of the API server and status are left out. Lists whose items have names are compared by name.
+    Bookkeeping of the API server is left out, and status but of kinds whose status may be written like the rest (`status`).
+    Lists whose items have names are compared by name.
     """
     if before is None or after is None:
         existing = before or after
-        return [] if existing is None else _leaves(existing, gone=after is None)
+        return [] if existing is None else _leaves(existing, gone=after is None, status=status)
     changes: list[dict[str, Any]] = []
-    _compare(_interesting(before), _interesting(after), "", changes)
+    _compare(_interesting(before, status=status), _interesting(after, status=status), "", changes)
     return changes
 
 
-def _interesting(manifest: dict[str, Any]) -> dict[str, Any]:
+def _interesting(manifest: dict[str, Any], *, status: bool) -> dict[str, Any]:
     metadata = {key: value for key, value in (manifest.get("metadata") or {}).items() if key not in _UNINTERESTING}
-    return {key: value for key, value in manifest.items() if key != "status"} | {"metadata": metadata}
+    return {key: value for key, value in manifest.items() if status or key != "status"} | {"metadata": metadata}
 
 
-def _leaves(manifest: dict[str, Any], *, gone: bool) -> list[dict[str, Any]]:
+def _leaves(manifest: dict[str, Any], *, gone: bool, status: bool) -> list[dict[str, Any]]:
     name = f"{manifest.get('kind', 'object')} {(manifest.get('metadata') or {}).get('name', '')}"
     if gone:
         return [{"path": "", "old": name, "new": None}]
     changes: list[dict[str, Any]] = []
-    kept = {key: value for key, value in _interesting(manifest).items() if key not in ("apiVersion", "kind")}
+    kept = {key: value for key, value in _interesting(manifest, status=status).items() if key not in ("apiVersion", "kind")}
     _compare({}, kept, "", changes)
     return changes
 

@@ -36,6 +36,16 @@ def container_name(text: str) -> str:
     return _checked(text, _LABEL, "container", "at most 63 lower-case letters, digits and '-'")
 
 
+def api_group(text: str) -> str:
+    """An API group as it stands in a path: `apps`, `gateway.networking.k8s.io`. Raises InvalidArguments."""
+    return _checked(text, _SUBDOMAIN, "API group", "lower-case letters, digits, '-' and '.', e.g. apps")
+
+
+def api_label(text: str) -> str:
+    """A version or a plural resource name. Raises InvalidArguments."""
+    return _checked(text, _LABEL, "API version or resource", "lower-case letters, digits and '-', e.g. v1")
+
+
 def _checked(text: str, rule: re.Pattern[str], what: str, expected: str) -> str:
     if rule.match(text) is None:
         raise InvalidArguments(f"{what} {_shown(text)} is not a Kubernetes name; expected {expected}")

@@ -30,11 +30,38 @@ ENVELOPE: dict[str, Any] = {
         "total": {"type": ["integer", "null"]},
         "shown": {"type": "integer"},
         "more": {"type": "boolean"},
+        "asked": {"type": "string", "description": "What the list was narrowed to; missing: to nothing"},
         "note": {"type": "string"},
     },
     "required": ["source", "cluster", "as_of", "fresh", "complete", "total", "shown", "more"],
 }
 _CONTINUE = {"type": "string", "description": "Pass as continue_token for the next rows; empty at the end"}
+_COUNT_OR_NULL = {"type": ["integer", "null"]}
+_STRING = {"type": "string"}
+SUMMARY: dict[str, Any] = {
+    "type": "object",
+    "description": "Instead of all rows, when they do not fit: counted over the whole list",
+    "properties": {
+        "total": {"type": "integer"},
+        "states": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "unhealthy": {"type": ["integer", "null"], "description": "Null for a kind without health"},
+        "unhealthy_rows": {"type": "array", "items": {"type": "object"}},
+        "unhealthy_continue": {
+            "type": "string",
+            "description": "For the next of them: continue_token of a call with healthy=false",
+        },
+        "namespaces": {
+            "type": "array",
+            "description": "Ten at most, those with most that is not healthy first",
+            "items": {
+                "type": "object",
+                "properties": {"namespace": _STRING, "total": {"type": "integer"}, "unhealthy": _COUNT_OR_NULL},
+            },
+        },
+        "namespaces_total": {"type": "integer"},
+    },
+    "required": ["total", "states", "unhealthy", "namespaces", "namespaces_total"],
+}
 
 
 def row_schema(kind: Kind) -> dict[str, Any]:
@@ -46,7 +73,8 @@ def row_schema(kind: Kind) -> dict[str, Any]:
 def list_schema(kind: Kind | None) -> dict[str, Any]:
     """The answer of a list tool; None: rows of any kind."""
     rows = row_schema(kind) if kind else {"type": "object"}
-    return obj({"rows": {"type": "array", "items": rows}, "envelope": ENVELOPE, "continue": _CONTINUE})
+    properties = {"summary": SUMMARY, "rows": {"type": "array", "items": rows}, "envelope": ENVELOPE, "continue": _CONTINUE}
+    return obj(properties, optional=("summary",))
 
 
 def obj(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:

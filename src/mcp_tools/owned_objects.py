@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from configuration.errors import ClusterError, NotFound
+from configuration.errors import ClusterError, InvalidArguments, NotFound
+from kinds.generic import generic_kind
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi, Query
 from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.object_names import api_group, api_label
 
 MAX_LISTED = 50
 _OWNED_KINDS = {
@@ -17,17 +19,26 @@ _OWNED_KINDS = {
     "statefulsets": ("pods",),
     "daemonsets": ("pods",),
     "jobs": ("pods",),
+    "cronjobs": ("jobs",),
+    "services": ("endpointslices",),
 }
+_OWNED_BY_CUSTOM = (
+    "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "pods", "services", "configmaps", "secrets",
+    "persistentvolumeclaims",
+)  # fmt: skip
+"""What the controllers of custom resources usually make; other kinds are not searched."""
 
 
 async def owned_objects(api: ClusterApi, kind: Kind, manifest: dict[str, Any]) -> list[dict[str, str]] | None:
     """`{kind, namespace, name}` of everything owned by the object, directly or not. None when it could not be found out."""
     namespace = (manifest.get("metadata") or {}).get("namespace")
-    selector = _selector(manifest)
+    if kind.generic and not kind.namespaced:
+        return None
+    selector = "" if kind.generic else _selector(manifest)
     owners, level, found = {str(manifest["metadata"]["uid"])}, [kind], list[dict[str, str]]()
     try:
         while level:
-            children = [KINDS[name] for parent in level for name in _OWNED_KINDS.get(parent.name, ())]
+            children = [KINDS[name] for name in dict.fromkeys(name for parent in level for name in _owned_kinds(parent))]
             next_owners: set[str] = set()
             for child in children:
                 for metadata in await _metadata_of(api, child, namespace, selector):
@@ -38,6 +49,22 @@ async def owned_objects(api: ClusterApi, kind: Kind, manifest: dict[str, Any]) -
     except ClusterError:
         return None
     return found
+
+
+def _owned_kinds(parent: Kind) -> tuple[str, ...]:
+    return _OWNED_BY_CUSTOM if parent.generic else _OWNED_KINDS.get(parent.name, ())
+
+
+async def defined_objects(api: ClusterApi, definition: dict[str, Any]) -> dict[str, int] | None:
+    """`plural.group` -> how many objects of the kind that a CustomResourceDefinition defines: they go with it. None: unknown."""
+    spec = definition.get("spec") or {}
+    names, versions = spec.get("names") or {}, [one.get("name") for one in spec.get("versions") or [] if one.get("served")]
+    try:
+        plural, group = api_label(str(names.get("plural"))), api_group(str(spec.get("group")))
+        kind = generic_kind(f"{plural}.{group}", group, api_label(str(versions[0] if versions else "")), plural, False)
+        return {kind.name: await _count_in(api, kind, "") or 0}
+    except (ClusterError, InvalidArguments):
+        return None
 
 
 async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] | None:

@@ -24,11 +24,16 @@ def plain_text(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE_SEQUENCE.sub("", lines))
 
 
+def without_controls(text: str) -> str:
+    """A whole answer, whose parts are plain: an escape sequence that was left in one of them must not swallow the next."""
+    return text if text.isascii() and text.isprintable() else _CONTROL.sub("", text)
+
+
 def plain_value(value: object) -> object:
     """The same for every string in a decoded JSON value, keys included."""
     if isinstance(value, str):
         return plain_text(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     if isinstance(value, dict):
         return {plain_text(key): plain_value(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""Which names (keys, variables, flags, headers) say that their value is a secret, and which values are none anyway."""
+"""Which names (keys, variables, flags, headers) say that their value is a secret."""
 
 from __future__ import annotations
 
@@ -20,50 +20,92 @@ _KEY_QUALIFIERS = frozenset(
      "crypt", "cipher", "unseal", "root", "cookie", "csrf", "admin", "integration", "routing"}
 )  # fmt: skip
 _NEVER = frozenset({"checksum", "digest", "sha", "md", "fingerprint", "tokenizer", "tokenize", "public", "author", "pub"})
+_NEVER_NAMES = frozenset({"PWD", "OLDPWD", "initial-cluster-token", "initialClusterToken", "ETCD_INITIAL_CLUSTER_TOKEN"})
+"""What etcd calls a token is the name of a cluster."""
 _REFERENCE_ENDS = frozenset(
-    {"name", "names", "ref", "refs", "reference", "namespace", "path", "paths", "file", "files", "filename", "dir", "directory",
-     "mount", "type", "kind", "class", "version", "id", "ids", "ttl", "second", "seconds", "expiration", "expiry", "expires",
-     "expire", "timeout", "period", "interval", "length", "size", "count", "limit", "max", "min", "enabled", "disabled",
-     "enable", "disable", "optional", "required", "policy", "provider", "url", "uri", "endpoint", "issuer", "audience",
-     "audiences", "algorithm", "selector", "store", "backend", "template", "labels", "annotations", "status", "rotation",
-     "duration", "age", "mode", "format", "header", "field", "scope", "scopes", "strategy", "generation", "method", "methods",
-     "at", "created", "updated", "by", "per", "used", "total", "minutes", "hours", "days", "manager", "controller", "operator",
-     "server", "service", "host", "port", "usage", "reviews", "reviewer", "keyring", "engine", "role", "headers", "realm",
-     "signin", "signout", "samesite"}
+    {"name", "names", "ref", "refs", "reference", "references", "namespace", "path", "paths", "file", "files", "filename", "dir",
+     "directory", "mount", "type", "types", "kind", "class", "version", "id", "ids", "ttl", "second", "seconds", "expiration",
+     "expiry", "expires", "expire", "timeout", "period", "interval", "length", "size", "count", "limit", "max", "min", "enabled",
+     "disabled", "enable", "disable", "optional", "required", "policy", "policies", "provider", "providers", "url", "uri",
+     "endpoint", "issuer", "audience", "audiences", "algorithm", "selector", "store", "backend", "template", "labels",
+     "annotations", "status", "rotation", "duration", "age", "mode", "format", "header", "field", "scope", "scopes", "strategy",
+     "generation", "method", "methods", "at", "created", "updated", "by", "per", "used", "total", "minutes", "hours", "days",
+     "manager", "controller", "operator", "server", "service", "host", "port", "usage", "usages", "reviews", "reviewer",
+     "keyring",
+     "engine", "role", "roles", "headers", "realm", "signin", "signout", "samesite", "description", "location", "pattern",
+     "regex",
+     "characters", "symbols", "visibility", "encoding", "region", "zone", "user", "username", "usernames", "groups", "requests",
+     "encryption", "secure", "httponly", "label", "placeholder", "hint", "title"}
 )  # fmt: skip
 _EVEN_NUMBERS = re.compile(r"pass|pwd|\bpw\b|\bpin\b|secret|otp|credential")
 _PRIVATE_FILE = re.compile(
     r"(?:\.(?:key|p12|pfx|jks|keystore|ppk|htpasswd|pgpass|netrc|dockercfg|dockerconfigjson|kdbx|ovpn)|_key|_rsa|_ed25519|_ecdsa|_dsa)$"
-    r"|^(?:id_rsa|id_ed25519|id_ecdsa|id_dsa|htpasswd|pgpass|netrc|krb5\.keytab|.*\.keytab)$",
+    r"|^(?:id_rsa|id_ed25519|id_ecdsa|id_dsa|htpasswd|pgpass|netrc|userlist\.txt|krb5\.keytab|.*\.keytab)$",
     re.IGNORECASE,
 )
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+/(?=.)")
+"""Whom an annotation belongs to (`secret.reloader.example/reload`) says nothing about its value."""
 
-_REFERENCE = re.compile(
-    r"\$\([A-Za-z_][\w.-]*\)|\$\{[A-Za-z_][\w.]*\}|\$[A-Z_][A-Z0-9_]*"  # $(VAR), ${VAR}, $VAR
-    r"|\*+|x{3,}|<[a-z -]{1,40}>|\[?(?:REDACTED|redacted|MASKED|masked)\]?"  # what somebody else has masked already
+_COLLECTION_ENDS = frozenset(
+    {"credential", "credentials", "cred", "creds", "password", "passwords", "passwd", "passwds", "passphrase", "passphrases",
+     "pwd", "pwds", "token", "tokens", "secret", "secrets", "apikey", "apikeys"}
+)  # fmt: skip
+_PRODUCTS = frozenset({"external", "sealed"})
+_COLLECTIONS = re.compile(r"secret|credential|password|token|apikey|privatekey", re.IGNORECASE)
+_PLAIN_MEMBERS = frozenset(
+    {"key", "kind", "apiVersion", "apiGroup", "namespace", "name", "operator", "effect", "user", "username", "reason", "message",
+     "property", "version", "account", "project", "tenant", "organization", "org", "domain", "cluster", "bucket", "email",
+     "prefix", "suffix", "address", "hostname", "db_name", "dbname", "level", "resource", "resources", "alg",
+     "verbs", "annotations",
+     "labels", "image", "tag", "repository", "protocol", "audience", "client_id", "title", "comment", "items"}
+)  # fmt: skip
+"""Names inside a collection whose values name or describe something."""
+_VALUE_MEMBERS = frozenset({"value", "literal", "inline", "plain", "plaintext", "plainText", "stringValue", "content", "raw"})
+
+
+_OWN_TOOLS = frozenset({"k8s_auth_can_i", "k8s_inspect_secret"})
+
+
+_HINTS = (
+    "pass", "secret", "token", "key", "auth", "cred", "pwd", "cookie", "bearer", "kubeconfig", "dockerc", "netrc", "userlist.txt",
+    "_rsa", "_dsa", "_ecdsa", "_ed25519", ".p12", ".pfx", ".jks", ".ppk", ".kdbx", ".ovpn",
+)  # fmt: skip
+_SHORT_HINTS = tuple(
+    (form, re.compile(f"{form}(?![a-z])" if form[-1].islower() else form))
+    for word in ("pw", "jwt", "otp", "psk", "pin", "sas", "pat")
+    for form in (word, word.title(), word.upper())
 )
-_BOOLEAN = re.compile(r"(?:true|false|yes|no|on|off|none|null|nil|enabled|disabled)?", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?\d{1,12}(?:\.\d{1,6})?%?")
-_MEASURE = re.compile(
-    r"[+-]?\d+(?:\.\d+)?(?:n|u|m|k|[KMGTPE]i?[Bb]?|[kmgtpe]i?b|[kmgtpe])"  # sizes and quantities
-    r"|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+"  # durations
-)
-_PATH = re.compile(r"[~.]?(?:/[\w.-]{1,100}){1,20}")
-_LOG_LEVEL = re.compile(r"trace|debug|info|information|notice|warn|warning|error|critical|fatal|panic|verbose", re.IGNORECASE)
+
+
+def may_name_secrets(text: str) -> bool:
+    """Whether any name in a text can be a secret one: a cheap test before the text is looked through for names.
+
+    True for every text that holds a name for which is_secret_name is true.
+    """
+    lowered = text.lower()
+    for hint in _HINTS:
+        if hint in lowered:
+            return True
+    for form, short in _SHORT_HINTS:
+        if form in text and short.search(text):
+            return True
+    return "string" in lowered and "conn" in lowered
 
 
 @lru_cache(maxsize=20_000)
 def is_secret_name(name: str) -> bool:
     """`dbPassword`, `AWS_SECRET_ACCESS_KEY`, `tls.key` are; `secretName`, `tokenExpirationSeconds`, `checksum/secret` are not."""
+    if name in _OWN_TOOLS:  # their errors begin with them: `k8s_inspect_secret: argument …`
+        return False
     if len(name) > 300:
         return is_secret_name(name[-300:])
+    if owner := _DOMAIN.match(name):
+        name = name[owner.end() :]
     if _PRIVATE_FILE.search(name) and "public" not in name.lower():
         return True
-    words = [word.lower() for word in _WORD.findall(name)]
-    if not words or name in ("PWD", "OLDPWD") or (not _NEVER.isdisjoint(words) and "pass" not in name.lower()):
+    words = _words(name)
+    if not words or name in _NEVER_NAMES or (not _NEVER.isdisjoint(words) and "pass" not in name.lower()):
         return False
-    while len(words) > 1 and (words[-1].isdigit() or words[-1] in ("data", "value", "val", "env", "b")):
-        words.pop()
     if words[-2:] == ["secret", "id"]:  # the half of a Vault AppRole that must not be known
         return True
     if words[-1] in _REFERENCE_ENDS or (words[-1] == "hash" and "pass" not in name.lower()):
@@ -73,30 +115,58 @@ def is_secret_name(name: str) -> bool:
         return True
     if any(word.endswith("pass") and word not in _NOT_PASS for word in words):  # requirepass, storepass
         return True
-    return words[-1] == "key" and not _KEY_QUALIFIERS.isdisjoint(words[:-1])
+    return words[-1] == "key" and not _KEY_QUALIFIERS.isdisjoint(words[:-1]) and "label" not in words
+
+
+def _words(name: str) -> list[str]:
+    """Of a name in any spelling, in lower case, without endings that say nothing (`_DATA`, `2`)."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    while len(words) > 1 and (words[-1].isdigit() or words[-1] in ("data", "value", "val", "env", "b")):
+        words.pop()
+    return words
 
 
 @lru_cache(maxsize=20_000)
 def is_flag_of_secret(argument: str) -> bool:
     """`--db-password`, whose value is the next argument."""
-    return argument.startswith("-") and "=" not in argument and " " not in argument and is_secret_name(argument.lstrip("-"))
+    return (
+        argument.startswith("-")
+        and "=" not in argument
+        and " " not in argument
+        and argument.lstrip("-") not in _NEVER_NAMES
+        and is_secret_name(argument.lstrip("-"))
+    )
 
 
-def is_harmless(name: str, value: str) -> bool:
-    """Whether a value under a secret name is none: empty, a boolean, a reference such as `$(VAR)`, or a number that counts."""
-    if _BOOLEAN.fullmatch(value) or _REFERENCE.fullmatch(value):
-        return True
-    if _PATH.fullmatch(value) and "kubeconfig" in name.lower():  # --kubeconfig=/etc/kubernetes/scheduler.conf
-        return True
-    return _NUMBER.fullmatch(value) is not None and not numbers_are_secret(name)
+@lru_cache(maxsize=20_000)
+def is_collection(name: str) -> bool:
+    """A mapping or list whose own members are secrets: `credentials: {…}`, `tokens: […]`, `secretsConfig: {…}`."""
+    return is_secret_name(name) and _COLLECTIONS.search(name) is not None
+
+
+@lru_cache(maxsize=20_000)
+def holds_secrets_throughout(name: str) -> bool:
+    """Whether everything below a name is secret, however deep: `credentials`, `dbPasswords`, but not `external-secrets`."""
+    words = _words(name)
+    if not words or not is_secret_name(name):
+        return False
+    if not _PRODUCTS.isdisjoint(words[:-1]):
+        return False
+    return words[-1] in _COLLECTION_ENDS or (words[-1] == "keys" and not _KEY_QUALIFIERS.isdisjoint(words[:-1]))
+
+
+@lru_cache(maxsize=20_000)
+def is_plain_member(name: str) -> bool:
+    """Inside a collection: a name that refers to a secret or describes it, such as `secretName`, `host`, `role`."""
+    return name in _PLAIN_MEMBERS or not (is_secret_name(name) or is_secret_name(f"password {name}"))
+
+
+def is_value_member(name: str) -> bool:
+    """`{value: …}`, `{literal: …}`: what a mapping under a secret name is about."""
+    return name in _VALUE_MEMBERS
 
 
 @lru_cache(maxsize=20_000)
 def numbers_are_secret(name: str) -> bool:
     """A number under `password` or `pin` is a secret; under `tokens` it is a count."""
     return _EVEN_NUMBERS.search(name.lower()) is not None
-
-
-def is_safe_literal(value: str) -> bool:
-    """Environment values that may be shown: booleans, numbers, durations, sizes, log levels, references to other variables."""
-    return any(rule.fullmatch(value) is not None for rule in (_BOOLEAN, _NUMBER, _MEASURE, _LOG_LEVEL, _REFERENCE))

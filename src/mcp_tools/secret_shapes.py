@@ -34,8 +34,8 @@ SHAPES = (
         rf"(?:[A-Za-z0-9+/=]{{16,200}}+(?:\s|\\n){{1,8}}+){{1,150}}+-----END {_KEY_LINE}",
         r"(?:(?<![A-Za-z0-9+/=])|(?<=\\n))",
     ),
-    _shape("LS0tLS1CRUdJTi", r"LS0tLS1CRUdJTi[\w+/]{2,}=*(?:\s+[\w+/]{16,}=*)+"),  # base64 of PEM over several lines
-    _shape("eyJ", r"eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*"),  # JSON Web Token
+    _shape("LS0tLS1CRUdJTi", r"LS0tLS1CRUdJTi[\w+/]{2,4000}+=*(?:\s+[\w+/]{16,}=*)+"),  # base64 of PEM over several lines
+    _shape("eyJ", r"eyJ[\w-]{8,4000}+\.[\w-]{4,}(?:\.[\w-]*)*"),  # JSON Web Token
     _shape("AKIA", r"AKIA[A-Z0-9]{12,}"),
     _shape("ASIA", r"ASIA[A-Z0-9]{12,}"),
     _shape("AIza", r"AIza[\w-]{30,}"),
@@ -78,9 +78,14 @@ SHAPES = (
     _shape("$", r"\$(?:apr1|2[abxy]|[1567]|y|argon2\w{1,2}|scrypt|pbkdf2[\w-]*)\$[\w./$+=,:-]{8,}", ""),  # password hashes
     _shape("earer", r"[bB]earer[ \t]+(?P<secret>(?=[^\s]*[0-9A-Z._~+/=-])[\w.~+/=-]{8,})"),
     _shape("BEARER", r"BEARER[ \t]+(?P<secret>[\w.~+/=-]{8,})"),
-    _shape("asic ", r"[bB]asic[ \t]+(?P<secret>(?=[^\s]*[0-9A-Z=])[A-Za-z0-9+/_-]{8,}={0,2})"),
+    _shape("asic ", r"[bB]asic[ \t]+(?P<secret>(?=[^\s]*(?:[0-9=]|[a-z][A-Z]))[A-Za-z0-9+/_-]{8,}={0,2})"),
     _shape("ignature=", r"[?&][\w-]*[sS]ignature=(?P<secret>[\w%+/=.-]{6,})", ""),
     _shape("sig=", r"[?&;](?:sv_)?sig=(?P<secret>[\w%+/=.-]{6,})", ""),
+    _shape("key=", r"[?&]key=(?P<secret>(?=[^?&\s\"']*\d)(?=[^?&\s\"']*[A-Za-z])[\w%.~+/-]{8,})", ""),
+    _shape("code=", r"[?&]code=(?P<secret>(?=[^?&\s\"']*\d)[\w%.~+/=-]{8,})", ""),
+    _shape("}", r"\{S{0,2}(?:SHA|MD5|CRYPT|PBKDF2|ARGON2)[\w-]{0,10}\}(?P<secret>[\w./+$=,-]{8,})", ""),
+    _shape("SCRAM-SHA-", r"SCRAM-SHA-\d+\$(?P<secret>[\w:+/=$]{20,})"),
+    _shape("md5", r"\"md5(?P<secret>[0-9a-f]{32})\"", ""),  # pgbouncer
     _shape("Credential=", r"Signature=(?P<secret>[0-9a-f]{16,})"),
-    _shape("@", r"[\w.-]{1,100}:(?P<secret>[^\s@/:\"'‹›]+)@(?=(?:tcp|unix|udp)\()"),
+    _shape("@", r"[\w.-]{1,100}:(?P<secret>[^\s@/:\"'‹›]{1,300}+)@(?=(?:tcp|unix|udp)\()", r"(?<![\w.-])"),
 )  # fmt: skip

@@ -13,77 +13,69 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from mcp_tools.redaction_marks import is_marked
-from mcp_tools.secret_names import is_flag_of_secret
+from mcp_tools.secret_blocks import mark_blocks
+from mcp_tools.secret_commands import mark_commands, mark_directives, mark_named_directives
+from mcp_tools.secret_dumps import mark_literals
+from mcp_tools.secret_names import is_flag_of_secret, may_name_secrets
 from mcp_tools.secret_pairs import mark_named_values
+from mcp_tools.secret_phrases import mark_addresses, mark_phrases
 from mcp_tools.secret_shapes import SHAPES, URL_USERINFO
 
 Mark = Callable[[str], str]
 
-_FLAG = re.compile(r"(?<![\w-])(-{1,2}[\w-]++)([ \t]+)(?!-)(\\*[\"']?)([^\s\"'<>|;&\\]+)")
 _XML = re.compile(r"<([\w:.-]++)[^<>]{0,200}>(?:<!\[CDATA\[)?([^<>\s][^<>]*)(?:\]\]>)?</")
-_NETRC = re.compile(r"(\blogin[ \t]+\S+\s+password[ \t]+)(\S+)")
-_UP_TO = r"[^\n|;]{0,300}?"
-_COMMANDS = (
-    re.compile(rf"(\b(?:mysql|mariadb)[\w-]{{0,20}}\b{_UP_TO}[ \t]-p)([^\s\"'|;]+)"),
-    re.compile(rf"(\b(?:curl|wget|http)\b{_UP_TO}[ \t](?:-u|--user)[ \t=]{{0,5}}[\"']?[^\s:\"']{{1,100}}:)([^\s\"'|;]+)"),
-    re.compile(rf"(\b(?:redis-cli|sshpass)\b{_UP_TO}[ \t]-[ap][ \t]{{0,5}})([^\s\"'|;-][^\s\"'|;]*)"),
-    re.compile(rf"(\b(?:login|mongo\w{{0,20}})\b{_UP_TO}[ \t]-p[ \t]{{1,5}})([^\s\"'|;-][^\s\"'|;]*)"),
-    re.compile(rf"(\bldap[a-z]{{1,20}}\b{_UP_TO}[ \t]-w[ \t]{{1,5}})([^\s\"'|;-][^\s\"'|;]*)"),
-)
-_DIRECTIVES = (
-    ("requirepass", re.compile(r"(^[ \t]*requirepass[ \t]+[\"']?)([^\s\"']+)", re.MULTILINE)),  # redis.conf
-    ("masterauth", re.compile(r"(^[ \t]*masterauth[ \t]+[\"']?)([^\s\"']+)", re.MULTILINE)),
-    ("'", re.compile(r"(\b(?:PASSWORD|IDENTIFIED[ \t]+BY)[ \t]+')([^'\n]+)", re.IGNORECASE)),  # SQL
-)
 _SECRET_MANIFEST = re.compile(r"^[ \t-]*kind:[ \t]*[\"']?Secret[\"']?[ \t]*$", re.MULTILINE)
 _DOCUMENT_END = re.compile(r"(^---[^\n]*\n)", re.MULTILINE)
 _SECRET_VALUES = re.compile(
     r"^([ \t]*)(?:data|stringData):[ \t]*\n(?P<secret>(?:\1[ \t]+[^\s][^\n]*(?:\n|\Z)|[ \t]*\n)+)", re.MULTILINE
 )
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=.-])[A-Za-z0-9+/_-]{24,}={0,2}")
-_HEX = re.compile(r"[0-9a-fA-F-]+\Z")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_.-])[A-Za-z0-9+/_-]{16,}+(?:\r?\n[ \t]*[A-Za-z0-9+/]{4,})*={0,2}")
+_LOGIN = re.compile(r"[\w.+@-]{1,64}:[!-~]{4,200}")
+_HEX = re.compile(r"[0-9a-fA-F-]++\Z")
 _PERCENT = re.compile(r"(?<![^\s\"'<>‹›])[^\s\"'<>‹›%]*+%[^\s\"'<>‹›]*+")
+_SEPARATORS = ("=", ":", "\n", " is ", "ith ", "sing ", "and ", "set", " -", "'", '"', "</", "eader ", "param ", "Env ", "ENV ")
+"""One of them stands between the name of a secret and its value."""
+_LINE_LENGTH = 40
+_SHAPES = tuple((shape.hint, shape.pattern) for shape in SHAPES)
 _DEPTH = 2
 """Encodings inside encodings are followed this far."""
 
 
 def redact_text(text: str, mark: Mark, depth: int = _DEPTH) -> str:
     """The text with every secret that is recognised replaced by `mark(secret)`. Marks that are in it already stay."""
-    for shape in SHAPES:
-        if shape.hint in text:
-            text = shape.pattern.sub(lambda found: _marked(found, mark), text)
+    for hint, pattern in _SHAPES:
+        if hint in text:
+            text = pattern.sub(lambda found: _marked(found, mark), text)
     if "@" in text:
         text = URL_USERINFO.sub(lambda found: _marked(found, mark), text)
-    if " -" in text or text.startswith("-"):
-        text = _FLAG.sub(lambda found: _flag(found, mark), text)
-        for command in _COMMANDS:
-            text = command.sub(lambda found: found[1] + _fresh(found[2], mark), text)
-    for hint, directive in _DIRECTIVES:
-        if hint in text:
-            text = directive.sub(lambda found: found[1] + _fresh(found[2], mark), text)
+        text = mark_addresses(text, mark)
+    text = mark_directives(text, mark)
+    if '"' in text:
+        text = mark_literals(text, mark)
+    named = _separates(text) and may_name_secrets(text)
+    text = mark_commands(text, mark, flags=named)
     if "Secret" in text and _SECRET_MANIFEST.search(text):
         text = _secret_manifests(text, mark)
-    if "=" in text or ":" in text or " is " in text or " set to " in text:
-        text = mark_named_values(text, mark)
-    if "</" in text:
-        text = _XML.sub(lambda found: _element(found, mark), text)
-    if "login" in text:
-        text = _NETRC.sub(lambda found: found[1] + _fresh(found[2], mark), text)
-    if depth and len(text) >= 24:
+    if named:
+        text = mark_named_directives(text, mark)
+        text = mark_blocks(text, mark)
+        if "=" in text or ":" in text or " is " in text or " set to " in text:
+            text = mark_named_values(text, mark)
+        text = mark_phrases(text, mark)
+        if "</" in text:
+            text = _XML.sub(lambda found: _element(found, mark), text)
+    if depth and len(text) >= 16:
         text = _BASE64.sub(lambda found: _encoded(found[0], mark, depth), text)
     if depth and "%" in text:
         text = _PERCENT.sub(lambda found: _percent(found[0], mark, depth), text)
     return text
 
 
-def redact_arguments(arguments: list[str], mark: Mark) -> list[str]:
-    """A command line as a list: `["mysql", "-uroot", "-pSECRET"]`. What one argument says by itself is not looked at here."""
-    line = "\t".join(arguments)
-    if line.count("\t") != len(arguments) - 1 or "\n" in line:
-        return arguments
-    for command in _COMMANDS:
-        line = command.sub(lambda found: found[1] + _fresh(found[2], mark), line)
-    return line.split("\t")
+def _separates(text: str) -> bool:
+    for sign in _SEPARATORS:
+        if sign in text:
+            return True
+    return text[:1] == "-" or text.count(" ") == 1
 
 
 def _secret_manifests(text: str, mark: Mark) -> str:
@@ -110,12 +102,6 @@ def _fresh(value: str, mark: Mark) -> str:
     return value if is_marked(value) else mark(value)
 
 
-def _flag(found: re.Match[str], mark: Mark) -> str:
-    if not is_flag_of_secret(found[1]):
-        return found[0]
-    return found[1] + found[2] + found[3] + _fresh(found[4], mark)
-
-
 def _element(found: re.Match[str], mark: Mark) -> str:
     if not is_flag_of_secret("-" + found[1]):
         return found[0]
@@ -125,16 +111,32 @@ def _element(found: re.Match[str], mark: Mark) -> str:
 
 def _encoded(run: str, mark: Mark, depth: int) -> str:
     """A base64 run is marked when what it decodes to holds a secret, or cannot be looked into (gzip)."""
-    if _HEX.match(run):
+    if "\n" in run:
+        return _encoded_lines(run, mark, depth)
+    if run.islower() or _HEX.match(run):  # base64 of a text always has capitals
         return run
     if run.startswith("H4sI") and len(run) >= 40:
         return mark(run)
+    return mark(run) if _hides_a_secret(run, mark, depth) else run
+
+
+def _encoded_lines(block: str, mark: Mark, depth: int) -> str:
+    """The same for base64 that is broken into lines, or lines that only look so."""
+    lines = block.split("\n")
+    if len(lines[0]) >= _LINE_LENGTH and _hides_a_secret("".join(block.split()), mark, depth):
+        return mark(block)
+    return "\n".join(_BASE64.sub(lambda found: _encoded(found[0], mark, depth), line) for line in lines)
+
+
+def _hides_a_secret(run: str, mark: Mark, depth: int) -> bool:
     try:
         padded = run.rstrip("=").replace("-", "+").replace("_", "/")
         decoded = base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        return run
-    return run if redact_text(decoded, mark, depth - 1) == decoded else mark(run)
+        return False
+    if _LOGIN.fullmatch(decoded):
+        return True
+    return redact_text(decoded, mark, depth - 1) != decoded
 
 
 def _percent(token: str, mark: Mark, depth: int) -> str:

@@ -7,21 +7,30 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from configuration.errors import ConfigurationError
 from mcp_tools.child_environment import foreign_server_environment, own_server_environment
+from mcp_tools.http_names import is_loopback_host
+from mcp_tools.http_tokens import TokenOfServer
 
 if TYPE_CHECKING:
     from mcp_tools.settings import McpSettings
 
 OWN_SERVER = "stdio://"
 HTTP_TYPES = ("http", "streamable-http")
+ONLY_READS = ("--read-only",)
+"""Flags of our own server for a client that changes nothing."""
+ASKS_ITSELF = ("--approval", "client")
+"""For a client that has asked its person before it calls a tool that changes something."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +39,72 @@ class ServerAddress:
 
     name: str
     ours: bool
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request to `url`."""
+    token: TokenOfServer | None = field(default=None, repr=False)
+    """Sent with every request to `url`, as it is then."""
+    ca_file: Path | None = None
+    """Who may vouch for `url`; None: whom the system trusts."""
+    working_directory: str = ""
+    """Of the child; "" for ours."""
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    """A message that is larger ends the connection."""
+    max_answer_characters: int = MAX_ANSWER_CHARACTERS
+    """An answer with more text is refused."""
 
     def __str__(self) -> str:
-        return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.command else without_credentials(self.url)})"
+        """For messages and logs; of another server's command the program only: its arguments may hold a credential."""
+        if not self.command:
+            return f"MCP server {self.name} ({without_credentials(self.url)})"
+        return f"MCP server {self.name} ({' '.join(self.command[-2:]) if self.ours else self.command[0]})"
 
 
-def server_address(settings: McpSettings, environment: Mapping[str, str]) -> ServerAddress:
-    """Raises ConfigurationError when MCP_SERVER_URL cannot be used or MCP_SERVER_TYPE contradicts it."""
+def server_address(settings: McpSettings, environment: Mapping[str, str], own_flags: Sequence[str] = ()) -> ServerAddress:
+    """`own_flags` are for our own server. Raises ConfigurationError when MCP_SERVER_URL cannot be used or MCP_SERVER_TYPE
+    contradicts it."""
     url, name = settings.mcp_server_url, settings.mcp_server_name
     if url.startswith(OWN_SERVER):
         _expect_type(settings, ("stdio",))
         if url == OWN_SERVER:
-            command = (sys.executable, "-m", "mcp_tools")
+            command = (sys.executable, "-m", "mcp_tools", *own_flags)
             return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings)))
         return ServerAddress(name, False, (_executable(url),), foreign_server_environment(environment))
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
         _expect_type(settings, HTTP_TYPES)
-        return ServerAddress(name, False, url=url)
+        return ServerAddress(name, False, url=url, token=_token_for(settings, parts), ca_file=_ca_file(settings))
     raise ConfigurationError(
         f"MCP_SERVER_URL={without_credentials(url)}: expected stdio:// (our own server), stdio:///path/to/server, "
         "or an http(s) address"
     )
+
+
+def _token_for(settings: McpSettings, parts: SplitResult) -> TokenOfServer | None:
+    """A token is not sent where it could be read on the way. Raises ConfigurationError."""
+    token = TokenOfServer(settings.mcp_server_token_file, settings.mcp_server_token.get_secret_value().strip())
+    if not token():
+        return None
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+        raise ConfigurationError(
+            f"MCP_SERVER_URL={without_credentials(settings.mcp_server_url)}: MCP_SERVER_TOKEN would cross the network in the "
+            "clear; use https (or a tunnel that ends on this machine), or leave the token out"
+        )
+    return token
+
+
+def _ca_file(settings: McpSettings) -> Path | None:
+    if settings.mcp_server_ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=settings.mcp_server_ca_file)
+        except OSError as error:  # SSLError too
+            raise ConfigurationError(
+                f"MCP_SERVER_CA_FILE {settings.mcp_server_ca_file} cannot be used ({error.strerror}); "
+                "name a PEM file of certificates"
+            ) from None
+    return settings.mcp_server_ca_file
 
 
 def without_credentials(url: str) -> str:
@@ -74,7 +124,9 @@ def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
 
 def _declared(settings: McpSettings) -> dict[str, str]:
     """Settings that the child reads from its environment, wherever ours came from."""
-    declared = {"K8S_CONTEXTS": settings.k8s_contexts}
+    declared = {"K8S_CONTEXTS": settings.k8s_contexts, "MCP_PROFILE": "full"}
+    rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
+    declared |= {name: value for name, value in rules.items() if value}
     if settings.redaction_key_file is not None:
         declared["REDACTION_KEY_FILE"] = str(settings.redaction_key_file)
     return declared

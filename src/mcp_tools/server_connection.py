@@ -17,12 +17,15 @@ from configuration.errors import ConfigurationError, K8sMcpError, ServerGone, To
 from mcp_tools.child_process import ChildProcess
 from mcp_tools.restart_delay import RestartDelay
 from mcp_tools.server_address import ServerAddress
-from mcp_tools.tool_spec import ToolSpec, spec_of
+from mcp_tools.tool_spec import BULK_MARK, ToolSpec, spec_of
 
 if TYPE_CHECKING:
     from mcp import Client, MCPError
     from mcp.client._transport import TransportStreams
     from mcp_types import CallToolResult
+
+Specs = Mapping[str, ToolSpec]
+"""By name."""
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +35,30 @@ PROBE_SECONDS = 5.0
 """How long a server may take to list its tools, when a call to it has timed out."""
 WORTH_WAITING_SECONDS = 2.0
 """A restart that is due within this time is waited for; a later one is an error now."""
-MAX_EVENT_BYTES = 64 * 1024 * 1024
 USAGE_EXIT_CODE = 2
+_ALL_TOOLS: Any = {BULK_MARK: True}
+"""`_meta` of tools/list: our own server lists the tools for programs only to those who ask."""
+
+
+class AnswerTooLarge(ServerGone):
+    """The server wrote a message beyond the bound, and was ended for it."""
 
 
 class ServerRun:
     """One run of a server, from start to end. Made by `ServerConnection`; not reused."""
 
-    def __init__(self, address: ServerAddress, start_seconds: float, redacted: Callable[[str], str]) -> None:
+    def __init__(
+        self, address: ServerAddress, start_seconds: float, redacted: Callable[[str], str], arrived: Callable[[Specs], Specs]
+    ) -> None:
         self._address = address
         self._redacted = redacted
+        self._arrived = arrived
         self._start_seconds = start_seconds
         self._leave = asyncio.Event()
         self._broken = False
         self._child: ChildProcess | None = None
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        self.specs: Mapping[str, ToolSpec] = {}
+        self.specs: Specs = {}
         self._owner = asyncio.create_task(self._own(), name=f"mcp:{address.name}")
 
     @property
@@ -78,15 +89,22 @@ class ServerRun:
         """Raises ServerGone when the server ended meanwhile, ToolTimeout, or ToolError for an answer that is no result."""
         from mcp import MCPError
 
-        client = self._opened.result()
         try:
-            return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
+            return await self._sent(self._opened.result(), name, arguments, timeout_seconds)
         except MCPError as error:
             raise await self._failed(name, error, timeout_seconds) from error
-        except RuntimeError as error:  # the structured content does not fit the declared outputSchema
-            raise ToolError(
-                f"{name}: {self._address} gave an answer that does not fit the tool's own output schema: {error}"
-            ) from error
+        except (RuntimeError, ValueError) as error:  # it fits neither the protocol nor the tool's own output schema
+            why = f": {error}" if self._address.ours else ", or asks for what this program does not give"
+            raise ToolError(f"{name}: {self._address} gave an answer that does not fit what it declared{why}") from error
+
+    async def _sent(self, client: Client, name: str, arguments: dict[str, Any], timeout_seconds: float) -> CallToolResult:
+        """Another server's answer is not held against the output schema that it gave: a pattern in it could take for ever."""
+        if self._address.ours:
+            return await client.call_tool(name, arguments, read_timeout_seconds=timeout_seconds)
+        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+        request = CallToolRequest(params=CallToolRequestParams(name=name, arguments=arguments))
+        return await client.session.send_request(request, CallToolResult, request_read_timeout_seconds=timeout_seconds)
 
     async def end(self) -> None:
         """Close the connection and end the child. Returns when nothing of it is left."""
@@ -103,7 +121,7 @@ class ServerRun:
             async with self._transport() as transport:
                 make_client = await asyncio.to_thread(_import_client)
                 async with make_client(transport) as client:
-                    self.specs = await _listed(client, self._address.name)
+                    self.specs = self._arrived(await _listed(client, self._address.name))
                     self._opened.set_result(client)
                     await self._leave.wait()
         except asyncio.CancelledError:
@@ -125,9 +143,9 @@ class ServerRun:
                 self._child = child
                 yield child.streams()
         else:
-            from mcp.client.streamable_http import streamable_http_client
+            from mcp_tools.http_transport import http_streams
 
-            yield streamable_http_client(self._address.url, max_sse_event_size=MAX_EVENT_BYTES)
+            yield http_streams(self._address)
 
     async def _failed(self, name: str, error: MCPError, timeout_seconds: float) -> ToolError:
         from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
@@ -139,7 +157,10 @@ class ServerRun:
             return ToolTimeout(f"{name}: no answer from {self._address} within {timeout_seconds:g} s")
         if error.code == CONNECTION_CLOSED:
             self._broken = True
-            return ServerGone(f"{name}: {self._address} ended before it answered{self._told()}")
+            too_large = self._child is not None and self._child.too_large
+            return (AnswerTooLarge if too_large else ServerGone)(
+                f"{name}: {self._address} ended before it answered{self._told()}"
+            )
         return ToolError(f"{name}: {self._address} answered with a protocol error: {error.message}")
 
     async def _answers(self) -> bool:
@@ -148,7 +169,7 @@ class ServerRun:
 
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await self._opened.result().list_tools(cache_mode="bypass")
+                await self._opened.result().list_tools(cache_mode="bypass", meta=_ALL_TOOLS)
         except (MCPError, TimeoutError):
             return False
         return True
@@ -185,11 +206,18 @@ class ServerConnection:
         self._closed = False
         self.redacted: Callable[[str], str] = str
         """What a line that the server writes to stderr passes before it is logged; our own server redacts by itself."""
+        self.arrived: Callable[[Specs], Specs] = _as_they_are
+        """What the tools that the server lists pass before anybody sees them."""
 
     @property
-    def specs(self) -> Mapping[str, ToolSpec]:
+    def specs(self) -> Specs:
         """What the latest run listed; {} before the first."""
         return self._run.specs if self._run else {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a run that answers, as far as is known."""
+        return self._run is not None and self._run.alive
 
     @property
     def pid(self) -> int | None:
@@ -224,7 +252,7 @@ class ServerConnection:
             await run.end()
 
     async def _start(self) -> ServerRun:
-        run = ServerRun(self.address, self._start_seconds, self.redacted)
+        run = ServerRun(self.address, self._start_seconds, self.redacted, self.arrived)
         try:
             await run.ready()
         except K8sMcpError:
@@ -233,6 +261,10 @@ class ServerConnection:
         self._delay.started()
         self._run = run
         return run
+
+
+def _as_they_are(specs: Specs) -> Specs:
+    return specs
 
 
 def _import_client() -> type[Client]:
@@ -245,7 +277,7 @@ async def _listed(client: Client, server: str) -> dict[str, ToolSpec]:
     specs: dict[str, ToolSpec] = {}
     cursor: str | None = None
     for _ in range(100):  # a server that pages without end does not hang us
-        page = await client.list_tools(cursor=cursor)
+        page = await client.list_tools(cursor=cursor, meta=_ALL_TOOLS)
         specs.update((tool.name, spec_of(tool, server)) for tool in page.tools)
         cursor = page.next_cursor
         if not cursor:

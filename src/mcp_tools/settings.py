@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from configuration.sources import ProcessSettings
 
@@ -15,7 +15,9 @@ ALL_CONTEXTS = "*"
 class McpSettings(ProcessSettings):
     """Mixed into the settings of the scanner and the agent; the server's own settings are a part of it."""
 
-    paths: ClassVar[frozenset[str]] = frozenset({"redaction_key_file"})
+    paths: ClassVar[frozenset[str]] = frozenset(
+        {"redaction_key_file", "mcp_token_file", "mcp_server_token_file", "mcp_server_ca_file"}
+    )
 
     mcp_server_url: str = Field(
         "stdio://",
@@ -27,6 +29,36 @@ class McpSettings(ProcessSettings):
     )
     k8s_contexts: str = Field(
         "", description="Kubeconfig contexts to use, comma-separated; empty: the current context; `*`: all of them"
+    )
+    mcp_allow: str = Field(
+        "",
+        description="Changes that our server makes without asking, as rules separated by `;`, e.g. "
+        "`tool=k8s_scale,namespace=dev-*,kind=deployments`",
+    )
+    mcp_deny: str = Field(
+        "",
+        description="What our server neither reads nor changes, as rules separated by `;`, e.g. "
+        "`namespace=payments;kind=secrets`",
+    )
+    mcp_profile: Literal["core", "read", "full"] = Field(
+        "full",
+        description="Tools that our server offers: `core` the few that find out what is wrong, `read` all that change nothing, "
+        "`full` all that its policy permits",
+    )
+    mcp_server_token_file: Path | None = Field(
+        None, description="File (mode 0600) with the bearer token to send to a server with an http(s) address"
+    )
+    mcp_server_token: SecretStr = Field(SecretStr(""), description="That token itself; a file is safer, and wins")
+    mcp_server_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs that may vouch for a server with an https address; empty: the system's"
+    )
+    mcp_token_file: Path | None = Field(
+        None,
+        description="File (mode 0600) with the bearer tokens that our server accepts over HTTP, one a line; "
+        "read again when it changes",
+    )
+    mcp_token: SecretStr = Field(
+        SecretStr(""), description="The token that our server accepts over HTTP, 32 characters or more; a file is safer, and wins"
     )
     redaction_key_file: Path | None = Field(
         None,

@@ -12,12 +12,10 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from mcp_tools.api_connection import import_kubernetes
-from mcp_tools.k8s_api import Clusters
-from mcp_tools.redaction import Redactor
-from mcp_tools.redaction_key import read_or_create_key
-from mcp_tools.server import ServerPolicy, ToolGate, build_server, package_version
-from mcp_tools.settings import McpSettings, context_names
-from mcp_tools.tool_declaration import ToolContext
+from mcp_tools.server import ToolGate, build_server
+from mcp_tools.server_assembly import assembled_gate
+from mcp_tools.server_policy import ServerPolicy
+from mcp_tools.settings import McpSettings
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +23,9 @@ STOP_SECONDS = 0.3
 """Time for calls in progress to be cancelled and connections to be closed."""
 
 
-def serve_stdio(settings: McpSettings, *, read_only: bool) -> None:
+def serve_stdio(settings: McpSettings, policy: ServerPolicy) -> None:
     """Run until the client goes away. Raises ConfigurationError when the redaction key cannot be used."""
-    redactor = Redactor(read_or_create_key(settings.redaction_key_file))
-    clusters = Clusters(dict(os.environ), allowed=context_names(settings.k8s_contexts), version=package_version())
-    gate = ToolGate(ToolContext(clusters, redactor), ServerPolicy(read_only=read_only))
+    gate = assembled_gate(settings, policy)
     log.debug("serving %d tools over stdio", len(gate.listed()))
     asyncio.run(_serve(gate))
     _leave()

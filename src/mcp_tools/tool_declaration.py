@@ -15,8 +15,12 @@ from typing import Any, Protocol
 
 from mcp_tools.discovery import Discovery
 from mcp_tools.k8s_api import Clusters
+from mcp_tools.openapi_schemas import OpenApiSchemas
 from mcp_tools.page_prefetch import PagePrefetch
 from mcp_tools.redaction import Redactor
+from mcp_tools.server_policy import ServerPolicy
+from mcp_tools.shown_schemas import shown_schema
+from mcp_tools.tool_spec import SMALLEST_BUDGET, WHOLE_ANSWER
 from mcp_tools.watch_holder import WatchHolder
 
 Schema = Mapping[str, Any]
@@ -32,9 +36,15 @@ class ToolContext:
     prefetch: PagePrefetch = field(default_factory=PagePrefetch)
     watches: WatchHolder = field(default_factory=WatchHolder)
     discovery: Discovery = field(default_factory=Discovery)
+    openapi: OpenApiSchemas = field(default_factory=OpenApiSchemas)
     started_at: float = field(default_factory=time.time)
     server_id: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this run of the server: counters begin anew with it."""
+
+    @property
+    def policy(self) -> ServerPolicy:
+        """What this server may do."""
+        return self.clusters.policy
 
     async def close(self) -> None:
         """End the watches, then the connections that they use."""
@@ -77,6 +87,11 @@ class ToolDeclaration:
         """JSON Schema of the arguments."""
         schema: dict[str, Any] = {"type": "object", "properties": dict(self.arguments), "additionalProperties": False}
         return schema | ({"required": list(self.required)} if self.required else {})
+
+    @property
+    def listed_schema(self) -> dict[str, Any]:
+        """What tools/list says: for models the short form, for programs the whole one. Calls are checked against the whole."""
+        return self.input_schema if self.bulk else shown_schema(self.input_schema)
 
 
 def tool(
@@ -158,3 +173,8 @@ def record(properties: Mapping[str, Schema], *, required: Sequence[str]) -> Sche
 
 CONTEXT = text("Kubeconfig context (cluster); empty: the current one. k8s_list_contexts names them.", default="")
 NAMESPACE_FILTER = text("Only this namespace; empty: all namespaces.", max_length=63, default="")
+MAX_TOKENS = integer("Longest answer.", minimum=SMALLEST_BUDGET, maximum=100_000, default=4000)
+"""Of text and structured content together."""
+OFFSET = integer("Leave out so many at the beginning.", minimum=0, maximum=100_000, default=0)
+MAX_TOKENS_WHOLE = integer("Longest answer.", minimum=SMALLEST_BUDGET, maximum=WHOLE_ANSWER, default=4000)
+"""Of tools whose whole answer programs read too."""

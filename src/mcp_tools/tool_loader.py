@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from configuration.errors import ServerGone, ToolError, ToolTimeout, UnknownTool
+from configuration.errors import InvalidArguments, ServerGone, ToolError, ToolTimeout, UnknownTool
 from mcp_tools import error_answers
 from mcp_tools.argument_check import ArgumentCheck
-from mcp_tools.server_address import server_address
+from mcp_tools.foreign_tools import presentable
+from mcp_tools.redaction_marks import contains_mark
+from mcp_tools.server_address import ONLY_READS, server_address
 from mcp_tools.server_connection import ServerConnection, ServerRun
 from mcp_tools.tool_spec import ToolResult as ToolResult
 from mcp_tools.tool_spec import ToolSpec as ToolSpec
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
+LARGE_CHARACTERS = 50_000
+"""An answer of another server beyond this is redacted in a thread: it may take a second."""
 
 
 class ToolLoader:
@@ -48,15 +52,18 @@ class ToolLoader:
         environment: Mapping[str, str],
         connection: ServerConnection | None = None,
         clock: Callable[[], float] = time.monotonic,
+        own_flags: Sequence[str] = ONLY_READS,
     ) -> None:
         self._settings = settings
+        self._environment = environment
         self._clock = clock
-        self._connection = connection or ServerConnection(server_address(settings, environment), clock=clock)
+        self._connection = connection or ServerConnection(server_address(settings, environment, own_flags), clock=clock)
         self._checks: dict[str, tuple[ToolSpec, ArgumentCheck]] = {}
         self._foreign: ForeignAnswers | None = None
         self._beginning: asyncio.Task[ServerRun] | None = None
         if not self._connection.address.ours:
-            self._connection.redacted = lambda line: self._foreign_answers().text(line)
+            self._connection.redacted = lambda line: self._foreign_answers().words(line)
+            self._connection.arrived = lambda specs: presentable(specs, self._foreign_answers().words)
 
     async def __aenter__(self) -> ToolLoader:
         return self
@@ -87,6 +94,11 @@ class ToolLoader:
         return self._connection.specs
 
     @property
+    def connected(self) -> bool:
+        """Whether the server has been started and answers, as far as that is known without asking it."""
+        return self._connection.alive
+
+    @property
     def server_pid(self) -> int | None:
         """Process id of the server when it is a child of ours and has been started."""
         return self._connection.pid
@@ -108,14 +120,14 @@ class ToolLoader:
         try:
             answer = await run.call(name, dict(arguments), timeout_seconds)
         except ServerGone as gone:
-            if not spec.read_only:
+            if not spec.read_only:  # nor any tool of another server: its own word is no guarantee
                 raise ServerGone(f"{gone}. {_UNKNOWN_OUTCOME}") from gone
             log.warning("%s; trying once more", gone)
             run = await self._run()
             answer = await run.call(name, dict(arguments), timeout_seconds)
         except ToolTimeout as timeout:
             raise timeout if spec.read_only else ToolTimeout(f"{timeout}. {_UNKNOWN_OUTCOME}") from timeout
-        return self._result(name, answer, self._clock() - started)
+        return await self._result(name, answer, started)
 
     @contextmanager
     def _errors_redacted(self) -> Iterator[None]:
@@ -141,21 +153,30 @@ class ToolLoader:
         if known is None or known[0] is not spec:
             known = self._checks[name] = (spec, ArgumentCheck(name, spec.input_schema))
         known[1].check(arguments)
+        if not self._connection.address.ours and (marked := contains_mark(dict(arguments))):
+            raise InvalidArguments(
+                f"{name}: {', '.join(marked[:5])} holds a redaction mark, which stands for a value that is not known here and "
+                "must not be written anywhere; leave the field out. Nothing was called."
+            )
         return spec
 
-    def _result(self, name: str, answer: CallToolResult, duration_seconds: float) -> ToolResult:
-        text = "\n".join(_block_text(block) for block in answer.content)
-        if len(text) > MAX_ANSWER_CHARACTERS:
+    async def _result(self, name: str, answer: CallToolResult, started: float) -> ToolResult:
+        address = self._connection.address
+        text, structured = "\n".join(block_text(block) for block in answer.content), answer.structured_content
+        size = len(text) + (0 if address.ours or structured is None else len(json.dumps(structured)))
+        if size > address.max_answer_characters:
             raise ToolError(
-                f"{name} answered with {len(text)} characters; at most {MAX_ANSWER_CHARACTERS} are accepted: ask for less"
+                f"{name} answered with {size} characters; at most {address.max_answer_characters} are accepted: ask for less"
             )
-        structured = answer.structured_content
-        if not self._connection.address.ours:
+        if not address.ours:
             foreign = self._foreign_answers()
-            text, structured = foreign.text(text), foreign.structured(structured)
+            if size > LARGE_CHARACTERS:
+                text, structured = await asyncio.to_thread(foreign.both, text, structured)
+            else:
+                text, structured = foreign.both(text, structured)
         if answer.is_error:
-            raise error_answers.raised(name, text, structured if self._connection.address.ours else None)
-        return ToolResult(text, structured, duration_seconds)
+            raise error_answers.raised(name, text, (answer.meta or {}).get(error_answers.ERROR_MARK), ours=address.ours)
+        return ToolResult(text, structured, self._clock() - started)
 
     def _foreign_answers(self) -> ForeignAnswers:
         if self._foreign is None:
@@ -176,7 +197,7 @@ def _unknown_tool(name: str, specs: Mapping[str, ToolSpec]) -> str:
     return f"unknown tool {name[:80]!r}; {hint}"
 
 
-def _block_text(block: Any) -> str:
+def block_text(block: Any) -> str:
     """Text of a content block; what is no text (images, links) is named, not passed on."""
     if block.type == "text":
         return str(block.text)

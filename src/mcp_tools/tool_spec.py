@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from mcp_types import Tool
 
 BULK_MARK = "k8s-mcp/bulk"
-"""Key in a tool's `_meta`: true for tools that move data between programs, which no model should be shown."""
+"""Key in a tool's `_meta`: true for tools that move data between programs, which no model should be shown. A client that
+wants them listed sends the same key in the `_meta` of its tools/list."""
+WHOLE_ANSWER = 4_000_000
+"""Tokens. No object and no page takes as many: the `max_tokens` of programs that want all there is."""
+SMALLEST_BUDGET = 1000
+"""Tokens: the least `max_tokens`. Less would not hold what an answer needs in any case: where from, how to get the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class AnswerError(msgspec.Struct, gc=False):
     def exception(self, tool: str) -> K8sMcpError:
         """As the class of configuration.errors that it names."""
         told = {"type": self.type, "message": self.message, "status": self.status, "reason": self.reason}
-        return error_answers.raised(tool, self.message or self.type, {"error": told})
+        return error_answers.raised(tool, self.message or self.type, told)
 
 
 class Change(msgspec.Struct, gc=False):

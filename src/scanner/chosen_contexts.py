@@ -7,6 +7,7 @@ import logging
 from configuration.errors import ConfigurationError, ToolError
 from mcp_tools.settings import ALL_CONTEXTS, context_names
 from mcp_tools.tool_loader import ToolLoader
+from mcp_tools.tool_spec import WHOLE_ANSWER
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ async def chosen_contexts(loader: ToolLoader, k8s_contexts: str, *, skip_unknown
     Raises ConfigurationError with the names that exist. `skip_unknown`: only when none of those named exists, for a
     kubeconfig that lost one while a daemon works on the others.
     """
-    answer = (await loader.call("k8s_list_contexts", {})).structured
+    answer = (await loader.call("k8s_list_contexts", {"max_tokens": WHOLE_ANSWER})).structured
     if answer is None:
         raise ToolError("k8s_list_contexts answered without structured content; is MCP_SERVER_URL a k8s-mcp server?")
     known = {str(entry["name"]): bool(entry.get("current")) for entry in answer["contexts"]}

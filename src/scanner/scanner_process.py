@@ -12,7 +12,7 @@ from cache.connection import check_database_path
 from cache.scan_lock import lock_holder
 from configuration.errors import LockHeld
 from kinds.kind import Kind
-from mcp_tools.tool_loader import ToolLoader
+from mcp_tools.mapped_loader import loader_of_programs
 from scanner.settings import ScannerSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def scanner_process(
     check_database_path(path, create_parent=settings.default_database)
     if (holder := lock_holder(path)) is not None:
         raise LockHeld(f"another scanner (pid {holder}) works on {path}; let it, or stop it: `scanner status` shows what it does")
-    async with ToolLoader(settings, environment=environment) as loader:
+    async with loader_of_programs(settings, environment=environment) as loader:
         loader.begin()
         await asyncio.to_thread(_import_the_rest)
         from scanner.assembly import assembled

@@ -19,11 +19,13 @@ from mcp_tools.settings import ALL_CONTEXTS, context_names
 if TYPE_CHECKING:
     from agent.settings import AgentSettings
     from cache.freshness import Freshness
+    from mcp_tools.other_servers import ServerState
     from mcp_tools.tool_loader import ToolLoader, ToolResult
 
 WIDEST_PART = 12
 CALL_SECONDS = 15.0
 AT_ONCE = 4
+LIST_RESOURCES = "k8s_list_resources"
 _GRANT = "grant `list` on them, for example with the ClusterRole `view`"
 
 
@@ -49,9 +51,9 @@ class Examined:
     async def loader(self) -> ToolLoader:
         """The tool loader; its server is started by the first call."""
         if self._loader is None:
-            from mcp_tools.tool_loader import ToolLoader
+            from mcp_tools.mapped_loader import loader_of_programs
 
-            self._loader = ToolLoader(self.settings, environment=self.options.environment)
+            self._loader = loader_of_programs(self.settings, environment=self.options.environment)
         return self._loader
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
@@ -103,6 +105,32 @@ async def check_mcp_server(examined: Examined) -> list[Check]:
     ]
 
 
+async def check_other_servers(examined: Examined) -> list[Check]:
+    """The servers of MCP_SERVERS_FILE, each on a line of its own."""
+    from mcp_tools.other_servers import OtherServers
+    from mcp_tools.servers_file import read_servers
+
+    addresses = read_servers(examined.settings.mcp_servers_file, examined.options.environment)
+    servers = OtherServers(addresses, examined.settings, environment=examined.options.environment)
+    try:
+        return [_other_server(state) for state in await servers.settled(CALL_SECONDS)]
+    finally:
+        await servers.close()
+
+
+def _other_server(found: ServerState) -> Check:
+    if found.state == "connected":
+        return Check(
+            "MCP servers",
+            "ok",
+            f"{found.address.removeprefix('MCP server ')}: {found.tools} tools, each asks before it is called",
+        )
+    if found.state == "failed":
+        return Check("MCP servers", "warn", found.problem, f"correct {found.name} in MCP_SERVERS_FILE; all else works without it")
+    waited = f"{found.address} has not answered for {CALL_SECONDS:g} s"
+    return Check("MCP servers", "warn", waited, f"start {found.name} by hand and see; all else works without it")
+
+
 async def check_clusters(examined: Examined) -> list[Check]:
     try:
         contexts = examined.contexts()
@@ -129,6 +157,8 @@ async def _cluster(examined: Examined, context: str) -> list[Check]:
 
 async def _permissions(examined: Examined, context: str, arguments: Mapping[str, Any]) -> Check:
     """Whether the credentials may list what the scanner scans, tried with one object each."""
+    if LIST_RESOURCES not in await (await examined.loader()).connect():
+        return Check("permissions", "ok", f"{context}: not looked at, another MCP server cannot tell; `scanner scan` shows them")
     outcomes = await asyncio.gather(*(_may_list(examined, name, arguments) for name in KINDS))
     refused = [kind for kind, outcome in zip(KINDS, outcomes, strict=True) if outcome == "refused"]
     unknown = [kind for kind, outcome in zip(KINDS, outcomes, strict=True) if outcome == "unknown"]
@@ -149,7 +179,7 @@ async def _may_list(
     examined: Examined, kind: str, arguments: Mapping[str, Any]
 ) -> Literal["listed", "refused", "not served", "unknown"]:
     try:
-        await examined.call("k8s_list_resources", {**arguments, "kind": kind, "limit": 1})
+        await examined.call(LIST_RESOURCES, {**arguments, "kind": kind, "limit": 1})
     except NotPermitted:
         return "refused"
     except KindNotServed:
@@ -216,6 +246,7 @@ async def check_model(examined: Examined) -> list[Check]:
 CHECKS: Mapping[str, Callable[[Examined], Awaitable[list[Check]]]] = {
     "kubeconfig": check_kubeconfig,
     "MCP server": check_mcp_server,
+    "MCP servers": check_other_servers,
     "API server": check_clusters,
     "database": check_database,
     "scanner": check_scanner,

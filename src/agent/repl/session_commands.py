@@ -10,6 +10,7 @@ from agent.repl.workbench import Workbench
 from agent.terminal.durations import parse_duration, took
 from agent.terminal.freshness_table import freshness_grid
 from agent.terminal.grid import Grid, sql_grid
+from agent.terminal.safe_text import safe_line
 from agent.terminal.tool_list import tool_grid
 from configuration.errors import CacheError, ConfigurationError
 
@@ -99,6 +100,8 @@ async def logs(bench: Workbench, line: SlashLine) -> None:
         "name": line.arguments[0].removeprefix("pod/"),
         "namespace": line.option(NAMESPACE) or bench.gateway.namespace,
         "previous": line.has(PREVIOUS),
+        "fold": False,
+        "max_tokens": 100_000,  # a screen costs the model nothing
     }
     if line.has(CONTAINER):
         arguments["container"] = line.option(CONTAINER)
@@ -113,15 +116,23 @@ async def logs(bench: Workbench, line: SlashLine) -> None:
         raise ConfigurationError(f"/logs: {error}") from None
     answer = await bench.gateway.call("k8s_get_pod_logs", arguments)
     structured = answer.structured or {}
-    text = structured.get("text") or "\n".join(structured.get("lines") or []) or answer.text
-    bench.screen.text(text.rstrip("\n") or "(no lines)")
+    lines = answer.text.rstrip("\n").split("\n")
+    shown = structured.get("text_lines", len(lines))  # the heading before them is the model's
+    bench.screen.text("\n".join(lines[len(lines) - shown :]) or "(no lines)")
     if structured.get("truncated"):
         bench.screen.note("the log is longer: --tail, --since and --grep choose another part")
 
 
+PATIENCE_SECONDS = 3.0
+"""Of `/tools` with servers of MCP_SERVERS_FILE that are starting: it can be asked again."""
+
+
 @slash_command("tools", "what the model may call: reads, and changes that ask first")
 async def tools(bench: Workbench, _: SlashLine) -> None:
+    missing = await bench.gateway.missing_servers(PATIENCE_SECONDS)
     bench.screen.table(tool_grid(await bench.gateway.tools()))
+    for problem in missing:
+        bench.screen.note(f"left out: {safe_line(problem)}")
 
 
 @slash_command(

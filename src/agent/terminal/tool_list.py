@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.terminal.grid import Grid, cell
@@ -34,10 +34,10 @@ def tool_json(tools: Mapping[str, ToolSpec]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def as_model_sees(tools: Mapping[str, ToolSpec]) -> str:
-    """The tool list as it is sent to a model, for counting its tokens."""
+def as_model_sees(tools: Mapping[str, ToolSpec], schema_of: Callable[[ToolSpec], dict[str, Any]]) -> str:
+    """The tool list as it is sent to a model, for counting its tokens. `schema_of` gives the arguments as a model sees them."""
     sent = [
-        {"type": "function", "function": {"name": s.name, "description": s.description, "parameters": s.input_schema}}
+        {"type": "function", "function": {"name": s.name, "description": s.description, "parameters": schema_of(s)}}
         for s in tools.values()
     ]
     return json.dumps(sent, ensure_ascii=False)

@@ -12,10 +12,11 @@ from mcp_tools.at_most import at_most
 from mcp_tools.discovery import not_served
 from mcp_tools.error_answers import described
 from mcp_tools.held_watch import WatchTarget
-from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_page
+from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_names import namespace_name
 from mcp_tools.permitted_namespaces import permitted_namespaces
+from mcp_tools.plain_text import plain_text
 from mcp_tools.tool_declaration import (
     CONTEXT,
     NAMESPACE_FILTER,
@@ -111,7 +112,7 @@ async def _request(tools: ToolContext, api: ClusterApi, wanted: dict[str, str]) 
 
 def _named(tools: ToolContext, wanted: dict[str, str]) -> dict[str, Any]:
     """What was asked for, as it is said back: arguments that are no names may hold anything."""
-    return {key: tools.redactor.redact_text(wanted.get(key, "")) for key in ("kind", "namespace")}
+    return {key: plain_text(tools.redactor.redact_echo(wanted.get(key, ""))) for key in ("kind", "namespace")}
 
 
 def _as_json(head: dict[str, Any], result: WatchResult, tools: ToolContext) -> bytes:
@@ -158,12 +159,10 @@ async def _count(api: ClusterApi, kind: Kind, namespace: str) -> dict[str, Any]:
     scope = namespace_name(namespace) if namespace else None
     doing = f"count {kind.name}" + (f" in namespace {scope}" if scope else "")
     try:
-        answer = await api.get(kind.api_path(scope), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
+        found = await count_objects_at(api, kind.api_path(scope), doing=doing)
     except NotFound as error:
         raise not_served(api.context, kind, error) from None
-    page = decode_page(answer.body, doing)
-    count = len(page.items or []) + (page.metadata.remaining or 0)
-    return {"count": count, "resource_version": page.metadata.resource_version, "error": None}
+    return {"count": found.count, "resource_version": found.resource_version, "error": None}
 
 
 @tool("k8s_api_usage", title="What this server has asked of the API servers", arguments={}, output=None, bulk=True)

@@ -5,43 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import orjson
-
-from configuration.errors import InvalidArguments
 from kinds.kind import Kind
-from kinds.registry import KINDS, find_kind
-from mcp_tools.k8s_api import Answer
+from kinds.registry import KINDS
+from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.k8s_api import Answer, ClusterApi
+from mcp_tools.k8s_tools.change_answers import (
+    CHANGE_OUTPUT,
+    DRY_RUN,
+    FIELD_MANAGER,
+    KIND,
+    MAX_CHANGE_TOKENS,
+    NAME,
+    NAMESPACE,
+    RESOURCE_VERSION,
+    UID,
+    Changed,
+    change_answer,
+    title_of,
+)
 from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.list_pages import decode_object
-from mcp_tools.manifest_changes import changes_between
 from mcp_tools.object_names import namespace_name, new_object_name, object_name
-from mcp_tools.output_schemas import obj
-from mcp_tools.owned_objects import MAX_LISTED, namespace_content, owned_objects
-from mcp_tools.plain_text import plain_text
-from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, integer, text, tool
+from mcp_tools.object_writes import scope_named
+from mcp_tools.owned_objects import defined_objects, namespace_content, owned_objects
+from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
 
-FIELD_MANAGER = "k8s-mcp"
 _DEPLOYMENTS = KINDS["deployments"]
 _STRINGS = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 32768}, "maxProperties": 100, "default": {}}
-_DRY_RUN = boolean("Let the API server check and answer without storing anything.", default=False)
-_CHANGE = obj({"path": {"type": "string"}, "old": {}, "new": {}})
-_OUTPUT = obj(
-    {
-        "action": {"type": "string"},
-        "dry_run": {"type": "boolean"},
-        "object": {"type": "object", "description": "kind, namespace, name, uid, resource_version, generation"},
-        "before": {"type": ["object", "null"], "description": "Redacted manifest before; null when it did not exist"},
-        "after": {"type": ["object", "null"], "description": "Redacted manifest after; null when it is gone"},
-        "changes": {"type": "array", "items": _CHANGE},
-        "owned": {
-            "type": ["array", "null"],
-            "description": "Objects that the garbage collector treats along with it; null: unknown",
-        },
-        "owned_total": {"type": ["integer", "null"]},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-        "note": {"type": "string"},
-    }
-)
 
 
 @tool(
@@ -61,9 +51,10 @@ _OUTPUT = obj(
         "labels": _STRINGS | {"description": "More labels for the Deployment and its pods."},
         "env": _STRINGS
         | {"description": "Environment variables. Do not put secrets here: they would be readable in the cluster."},
-        "dry_run": _DRY_RUN,
+        "dry_run": DRY_RUN,
+        "max_tokens": MAX_CHANGE_TOKENS,
     },
-    output=_OUTPUT,
+    output=CHANGE_OUTPUT,
     read_only=False,
     destructive=True,
     idempotent=False,
@@ -71,6 +62,7 @@ _OUTPUT = obj(
 async def create_deployment(
     tools: ToolContext, *, name: str, namespace: str, image: str, context: str = "", replicas: int = 1, port: int | None = None,
     labels: dict[str, str] | None = None, env: dict[str, str] | None = None, dry_run: bool = False,
+    max_tokens: int = DEFAULT_TOKENS,
 ) -> ToolAnswer:  # fmt: skip
     """Create a Deployment. Fails with a conflict when the name is taken; nothing is overwritten."""
     manifest = _deployment(new_object_name(name), image, replicas, port, labels or {}, env or {})
@@ -85,7 +77,8 @@ async def create_deployment(
     )
     after = tools.redactor.redact_object(decode_object(answer.body))
     note = f"{'would create' if dry_run else 'created'} Deployment {scope}/{name}: {replicas} × {image}"
-    return _answer(tools, "create", _DEPLOYMENTS, answer, dry_run=dry_run, before=None, after=after, note=note)
+    changed = Changed(kind=_DEPLOYMENTS, before=None, after=after)
+    return change_answer(tools, "create", [changed], dry_run=dry_run, note=note, max_tokens=max_tokens, warnings=answer.warnings)
 
 
 def _deployment(
@@ -114,53 +107,57 @@ def _deployment(
     title="Delete one object",
     arguments={
         "context": CONTEXT,
-        "kind": text(f"Kind: {', '.join(KINDS)} (or their kubectl short names).", max_length=63),
-        "name": text("Name of the object."),
-        "namespace": text("Its namespace; must be given for a kind that has namespaces.", max_length=63, default=""),
-        "uid": text("Delete only the object with this uid, not another one of the same name.", max_length=64, default=""),
-        "resource_version": text("Delete only when unchanged since this resourceVersion.", max_length=64, default=""),
+        "kind": KIND,
+        "name": NAME,
+        "namespace": NAMESPACE,
+        "uid": UID,
+        "resource_version": RESOURCE_VERSION,
         "propagation": text(
             "What happens to owned objects: Background (deleted after it), Foreground (before it), Orphan (kept).",
             choices=("Background", "Foreground", "Orphan"),
             default="Background",
         ),
-        "dry_run": _DRY_RUN,
+        "dry_run": DRY_RUN,
+        "max_tokens": MAX_CHANGE_TOKENS,
     },
-    output=_OUTPUT,
+    output=CHANGE_OUTPUT,
     read_only=False,
     destructive=True,
     idempotent=False,
 )
 async def delete_resource(
     tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "", uid: str = "",
-    resource_version: str = "", propagation: str = "Background", dry_run: bool = False,
+    resource_version: str = "", propagation: str = "Background", dry_run: bool = False, max_tokens: int = DEFAULT_TOKENS,
 ) -> ToolAnswer:  # fmt: skip
     """Delete one object, and say what goes with it. It cannot be undone. Only the object that was read is deleted, never another
     one that got its name meanwhile."""
-    found = find_kind(kind)
-    scope = _explicit_scope(found, namespace)
     api = tools.clusters.api(context)
+    found = await tools.discovery.kind(api, kind)
+    scope = scope_named("k8s_delete_resource", found, namespace)
     before = await read_object(tools, api, found, object_name(name), scope)
     owned = await owned_objects(api, found, before)
     preconditions = {"uid": uid or before["metadata"]["uid"]} | (
         {"resourceVersion": resource_version} if resource_version else {}
     )
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
-    content = await namespace_content(api, name) if found.name == "namespaces" else None
-    answer = await api.send(
-        "DELETE", found.api_path(scope, name), options, doing=f"delete {_title(found, scope, name)}", dry_run=dry_run
-    )
+    title = title_of(found, scope, name)
+    content = await _content(api, found, name, before)
+    answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {title}", dry_run=dry_run)
     after = _left(tools, answer, before)
-    note = _deletion_note(_title(found, scope, name), owned, propagation, content, dry_run=dry_run, still_there=after is not None)
-    return _answer(tools, "delete", found, answer, dry_run=dry_run, before=before, after=after, note=note, owned=owned)
+    note = _deletion_note(
+        title_of(found, scope, name), owned, propagation, content, dry_run=dry_run, still_there=after is not None
+    )
+    return change_answer(
+        tools, "delete", [Changed(kind=found, before=before, after=after)], dry_run=dry_run, note=note, max_tokens=max_tokens,
+        warnings=answer.warnings, owned=owned,
+    )  # fmt: skip
 
 
-def _explicit_scope(kind: Kind, namespace: str) -> str | None:
-    if not kind.namespaced:
-        return None
-    if not namespace:
-        raise InvalidArguments(f"k8s_delete_resource: {kind.name} have namespaces, name the one of the object in `namespace`")
-    return namespace_name(namespace)
+async def _content(api: ClusterApi, kind: Kind, name: str, manifest: dict[str, Any]) -> dict[str, int] | None:
+    """What goes with a Namespace or a CustomResourceDefinition; None for other kinds, and when it is not known."""
+    if kind.name == "namespaces":
+        return await namespace_content(api, name)
+    return await defined_objects(api, manifest) if kind.name == "customresourcedefinitions" else None
 
 
 def _left(tools: ToolContext, answer: Answer, before: dict[str, Any]) -> dict[str, Any] | None:
@@ -191,52 +188,8 @@ def _deletion_note(
         )
         parts.append(f"{counts} it owns {'stay, without owner' if propagation == 'Orphan' else f'go with it ({propagation})'}")
     if content:
-        parts.append(
-            "everything in the namespace goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items())
-        )
+        parts.append("everything in it goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items()))
     return "; ".join(parts)
-
-
-def _answer(
-    tools: ToolContext, action: str, kind: Kind, answer: Answer, *, dry_run: bool, before: dict[str, Any] | None,
-    after: dict[str, Any] | None, note: str, owned: list[dict[str, str]] | None = None,
-) -> ToolAnswer:  # fmt: skip
-    metadata = (after or before or {})["metadata"]
-    warnings = [plain_text(tools.redactor.redact_text(warning)) for warning in answer.warnings]
-    note = plain_text(tools.redactor.redact_text(note))
-    changes = changes_between(before, after)
-    structured = {
-        "action": action,
-        "dry_run": dry_run,
-        "object": {
-            "kind": kind.name,
-            "namespace": metadata.get("namespace"),
-            "name": metadata["name"],
-            "uid": metadata.get("uid"),
-            "resource_version": metadata.get("resourceVersion"),
-            "generation": metadata.get("generation"),
-        },
-        "before": before,
-        "after": after,
-        "changes": changes,
-        "owned": owned[:MAX_LISTED] if owned is not None else None,
-        "owned_total": len(owned) if owned is not None else None,
-        "warnings": warnings,
-        "note": note,
-    }
-    lines = [("dry run, nothing is stored: " if dry_run else "") + note, *(f"warning: {warning}" for warning in warnings)]
-    lines += [
-        f"{change['path']}: {_shown(change['old'])} -> {_shown(change['new'])}" for change in changes[:40] if change["path"]
-    ]
-    return ToolAnswer(plain_text("\n".join(lines)), structured)
-
-
-def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _title(kind: Kind, namespace: str | None, name: str) -> str:
-    return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
 
 
 TOOLS: tuple[ToolDeclaration, ...] = (create_deployment, delete_resource)

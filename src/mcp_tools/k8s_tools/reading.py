@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -13,18 +15,31 @@ from kinds.kind import Kind, row
 from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
+from mcp_tools.answer_budget import DEFAULT_TOKENS, answer_tokens, fits, fitting
 from mcp_tools.json_repair import LEVELS, depth_of, repaired
-from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_page
+from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.managed_fields import take_manager
+from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_forms import form_of
 from mcp_tools.object_names import namespace_name, object_name
+from mcp_tools.object_parts import LeftOut, Steps, cut_text, parse_path, part_at, shortened
 from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
-from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
+from mcp_tools.text_tables import call_text
+from mcp_tools.tool_declaration import (
+    CONTEXT,
+    MAX_TOKENS_WHOLE,
+    OFFSET,
+    ToolAnswer,
+    ToolContext,
+    ToolDeclaration,
+    boolean,
+    text,
+    tool,
+)
 
 KIND_WORDS = (
-    f"Kind: {', '.join(KINDS)} (or their kubectl short names); any other kind that the cluster serves as plural.group, e.g. "
+    "Kind: plural or singular name or kubectl's short name; plural.group where that is ambiguous or for a custom resource, e.g. "
     "widgets.example.com (k8s_list_api_resources names them)."
 )
 _COUNTED = ("namespaces", "nodes", "pods")
@@ -54,7 +69,7 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 async def get_cluster_info(
     tools: ToolContext, *, context: str = "", count: bool = True, check_permissions: bool = False
 ) -> ToolAnswer:
-    """Which cluster this is (name, uid, version, address), how many namespaces, nodes and pods it has, and what may be read."""
+    """Name, uid, version and address of a cluster, how many namespaces, nodes and pods it has, and what may be listed."""
     api = tools.clusters.api(context)
     version = orjson.loads((await api.get("/version", doing="read the version of the API server")).body)
     counted = _COUNTED if count else ()
@@ -84,13 +99,11 @@ async def _cluster_uid(api: ClusterApi) -> str | None:
 
 
 async def _count(api: ClusterApi, kind: Kind) -> int | None:
-    """One item and `remainingItemCount`: exact, and 5 ms however many there are."""
+    """None when they may not be listed."""
     try:
-        answer = await api.get(kind.api_path(), doing=f"count {kind.name}", query=[("limit", 1)], accept=METADATA_LIST)
+        return (await count_objects_at(api, kind.api_path(), doing=f"count {kind.name}")).count
     except NotPermitted:
         return None
-    page = decode_page(answer.body, f"count {kind.name}")
-    return len(page.items or []) + (page.metadata.remaining or 0)
 
 
 async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
@@ -127,7 +140,7 @@ def _facts_as_text(facts: dict[str, Any]) -> str:
 @tool(
     "k8s_list_contexts",
     title="List kubeconfig contexts",
-    arguments={},
+    arguments={"offset": OFFSET, "max_tokens": MAX_TOKENS_WHOLE},
     output=obj(
         {
             "contexts": {
@@ -142,12 +155,13 @@ def _facts_as_text(facts: dict[str, Any]) -> str:
                         "current": {"type": "boolean"},
                     }
                 ),
-            }
+            },
+            "total": {"type": "integer"},
         }
     ),
 )
-async def list_contexts(tools: ToolContext) -> ToolAnswer:
-    """The clusters that can be asked about: contexts of the kubeconfig, the current one marked. Nothing is contacted."""
+async def list_contexts(tools: ToolContext, *, offset: int = 0, max_tokens: int = DEFAULT_TOKENS) -> ToolAnswer:
+    """The clusters that can be asked: contexts of the kubeconfig, the current one marked. Contacts none."""
     current = tools.clusters.default()
     contexts = [
         {
@@ -160,8 +174,18 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
         }
         for entry in tools.clusters.contexts()
     ]
-    lines = [f"{'*' if entry['current'] else ' '} {entry['name']}\t{entry['server']}\t{entry['namespace']}" for entry in contexts]
-    return ToolAnswer(plain_text("\n".join(lines)), {"contexts": contexts})
+
+    def render(shown: Sequence[dict[str, Any]]) -> ToolAnswer:
+        lines = [
+            f"{'*' if entry['current'] else ' '} {entry['name']}\t{entry['server']}\t{entry['namespace']}" for entry in shown
+        ]
+        reached = offset + len(shown)
+        if reached < len(contexts):
+            rest = call_text("k8s_list_contexts", {"offset": reached})
+            lines.append(f"{len(shown)} of {len(contexts)} contexts shown; more: {rest}")
+        return ToolAnswer(plain_text("\n".join(lines)), {"contexts": list(shown), "total": len(contexts)})
+
+    return fitting(contexts[offset:], render, max_tokens)
 
 
 @tool(
@@ -172,6 +196,8 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
         "kind": text(KIND_WORDS, max_length=316),
         "name": text("Name of the object."),
         "namespace": text("Its namespace; empty: the context's own.", max_length=63, default=""),
+        "path": text("Only this part, e.g. spec.containers[0].", max_length=1000, default=""),
+        "max_tokens": MAX_TOKENS_WHOLE,
     },
     output=obj(
         {
@@ -179,22 +205,63 @@ async def list_contexts(tools: ToolContext) -> ToolAnswer:
                 "type": "object",
                 "description": "The columns of the list tool; empty when they cannot be read, envelope.note says why",
             },
-            "manifest": {"type": "object", "description": "The whole object, secrets redacted, without managedFields"},
+            "manifest": {
+                "type": ["object", "null"],
+                "description": "The object, secrets redacted, without managedFields; null when a path was asked for",
+            },
+            "part": {"description": "What is at the path that was asked for"},
+            "left_out": {
+                "type": "array",
+                "description": "Parts that did not fit; a note stands in their place, and `path` asks for one of them",
+                "items": obj({"path": _TEXT, "tokens": {"type": "integer"}}),
+            },
             "envelope": ENVELOPE,
-        }
+        },
+        optional=("part", "left_out"),
     ),
 )
-async def get_resource(tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "") -> ToolAnswer:
-    """One object, whole: spec and status as JSON with secrets redacted, and its row as the list tools show it."""
+async def get_resource(
+    tools: ToolContext, *, kind: str, name: str, context: str = "", namespace: str = "", path: str = "",
+    max_tokens: int = DEFAULT_TOKENS,
+) -> ToolAnswer:  # fmt: skip
+    """One object as JSON, secrets redacted; of a long one the largest parts are left out, and `path` gets them."""
     api = tools.clusters.api(context)
+    steps = parse_path(path)
     found = await tools.discovery.kind(api, kind)
     manifest = await read_object(tools, api, found, object_name(name), scope_of(tools, api, found, namespace))
     reading = read_tolerantly(manifest, found, StorableCheck(found))
     note = plain_text(reading.trouble)
     envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False, note=note)
     columns = {} if reading.record is None else row(found, reading.record)
-    structured = {"row": columns, "manifest": manifest, "envelope": envelope.as_json()}
-    return ToolAnswer(plain_text(orjson.dumps(manifest).decode()), structured)
+    asked = {"context": context, "kind": kind, "name": name, "namespace": namespace}
+    return _object_answer(manifest, steps, {"row": columns, "envelope": envelope.as_json()}, asked, max_tokens)
+
+
+def _object_answer(
+    manifest: dict[str, Any], steps: Steps, facts: dict[str, Any], asked: dict[str, Any], max_tokens: int
+) -> ToolAnswer:
+    """The object or the part of it, cut where it is too long."""
+    wanted, steps = part_at(manifest, steps)
+
+    def render(value: Any, left_out: list[LeftOut]) -> ToolAnswer:
+        whole = {"row": facts["row"], "manifest": value} if not steps else {"row": {}, "manifest": None, "part": value}
+        more = {"left_out": [asdict(one) for one in left_out]} if left_out else {}
+        words = f"\n{_how_to_get(left_out, asked)}" if left_out else ""
+        return ToolAnswer(plain_text(orjson.dumps(value).decode()) + words, whole | more | {"envelope": facts["envelope"]})
+
+    def share(value: Any, left_out: list[LeftOut]) -> float:
+        answer = render(value, left_out)
+        return 1.0 if fits(answer, max_tokens) else max(1.001, answer_tokens(answer) / max_tokens)
+
+    if isinstance(wanted, str):
+        return render(cut_text(wanted, lambda cut: share(cut, []) <= 1), [])
+    return render(*shortened(wanted, share, steps))
+
+
+def _how_to_get(left_out: list[LeftOut], asked: dict[str, Any]) -> str:
+    largest = sorted(left_out, key=lambda one: -one.tokens)
+    call = call_text("k8s_get_resource", asked | {"path": largest[0].path})
+    return f"left out: {', '.join(f'{one.path} ({one.tokens} tokens)' for one in largest)}; to get one: {call}"
 
 
 def scope_of(tools: ToolContext, api: ClusterApi, kind: Kind, namespace: str) -> str | None:
