@@ -364,17 +364,23 @@ async def test_a_request_before_the_first_round_waits_for_it(make: MakeCoordinat
     assert scanned(tools) == ["services"]
 
 
-async def test_what_is_asked_for_while_it_is_being_listed_is_listed_again(
-    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
-) -> None:
+def hold_back(tools: ScriptedTools, held: str) -> tuple[asyncio.Event, asyncio.Event]:
+    """LISTs of this kind set the first event when they begin, and wait for the second."""
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(_context: str, kind: str, _token: str) -> None:
-        if kind == "services":
+        if kind == held:
             started.set()
             await go_on.wait()
 
     tools.before_page = hold
+    return started, go_on
+
+
+async def test_what_is_asked_for_while_it_is_being_listed_is_listed_again(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    started, go_on = hold_back(tools, "services")
     coordinator = make()
     coordinator.tick(clock.now)
     await started.wait()
@@ -540,14 +546,7 @@ async def test_what_is_being_listed_is_not_purged_and_its_deletions_are_found(
     """As after a night with the lid closed: the rows are past their grace, and their LIST takes its time."""
     coordinator = make(policy=TtlPolicy(stale_grace=1000), cleanup_interval=1)
     await ticked(coordinator, clock)
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(_context: str, kind: str, _token: str) -> None:
-        if kind == "pods":
-            started.set()
-            await go_on.wait()
-
-    tools.before_page = hold
+    started, go_on = hold_back(tools, "pods")
     tools.objects[CLUSTER, "pods"].pop()
     clock.now += 1400
     coordinator.tick(clock.now)
