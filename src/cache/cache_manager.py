@@ -142,7 +142,7 @@ class CacheManager:
                     forget_freshness(connection, identity.cluster)
                 _register(connection, identity, int(self._clock()), another=another)
             if replaced:
-                remove_unowned_rows(self._file.write, identity.cluster)
+                remove_unowned_rows(self._file.read, self._file.write, identity.cluster)
 
     def stage(
         self, cluster: str, kind: Kind, *, scope: str = WHOLE_CLUSTER, redaction: str = "", started_at: float | None = None
@@ -264,7 +264,7 @@ class CacheManager:
             if cluster not in known:
                 held = ", ".join(known) or "none"
                 raise ConfigurationError(f"the cache holds no cluster {cluster!r}; those that it holds: {held}")
-            return forget_cluster(self._file.write, cluster)
+            return forget_cluster(self._file.read, self._file.write, cluster)
 
     def _scrub(self) -> int:
         return scrub_outdated(self._file.read, self._file.write, self._kinds)
@@ -329,7 +329,7 @@ class CacheManager:
         if uid is None:
             raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
         if row is None or row.last_checked_at is None:
-            remove_unowned_rows(self._file.write, cluster, [kind.name])
+            remove_unowned_rows(self._file.read, self._file.write, cluster, [kind.name])
         return ScanScope(
             cluster=cluster,
             cluster_uid=uid,

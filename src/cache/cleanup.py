@@ -77,7 +77,7 @@ def clean_up(
                 model = CacheMetadata
                 connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
     for cluster, name in _unowned(read):
-        report.rows += remove_unowned_rows(write, cluster, [name])
+        report.rows += remove_unowned_rows(read, write, cluster, [name])
     limit = policy.history_limit(now)
     report.deleted_objects = _delete_older(write, DeletedObject.__tablename__, "deleted_at", limit)
     report.changes = _delete_older(write, Change.__tablename__, "seen_at", limit)
@@ -128,15 +128,15 @@ def _owner_column(connection: Connection, side: str) -> str:
     return str(connection.execute(text("SELECT name FROM pragma_table_info(:side) WHERE cid = 1"), {"side": side}).scalar_one())
 
 
-def remove_unowned_rows(write: Transaction, cluster: str, kinds: Collection[str] | None = None) -> int:
+def remove_unowned_rows(read: Transaction, write: Transaction, cluster: str, kinds: Collection[str] | None = None) -> int:
     """Delete the rows in scopes that have no freshness: purged, or of another cluster that had this name before.
 
     Readers do not see them anyway: a kind without freshness counts as never scanned. Each batch looks again, since a
     scan may have begun to fill the kind. None: of all kinds that are stored.
     """
-    with write() as connection:
-        stored = stored_kinds(connection)
-    return sum(_remove_unowned(write, cluster, name, sides) for name, sides in stored.items() if kinds is None or name in kinds)
+    with read() as connection:
+        stored = {name: sides for name, sides in stored_kinds(connection).items() if kinds is None or name in kinds}
+    return sum(_remove_unowned(write, cluster, name, sides) for name, sides in stored.items())
 
 
 def _remove_unowned(write: Transaction, cluster: str, kind: str, sides: Mapping[str, str]) -> int:
@@ -174,12 +174,12 @@ def _delete_objects(connection: Connection, cluster: str, kind: str, sides: Mapp
     connection.execute(delete(main).where(main.c.cluster == cluster, main.c.uid.in_(uids)))
 
 
-def forget_cluster(write: Transaction, cluster: str) -> int:
+def forget_cluster(read: Transaction, write: Transaction, cluster: str) -> int:
     """Remove all that is stored under a name; the number of objects. What was begun is gone on with by the next cleanup."""
     forget_history(write, cluster)
     with write() as connection:
         forget_freshness(connection, cluster)
-    rows = remove_unowned_rows(write, cluster)
+    rows = remove_unowned_rows(read, write, cluster)
     with write() as connection:  # last: cleanup looks at known clusters only
         connection.execute(delete(ClusterModel).where(ClusterModel.name == cluster))
     return rows
