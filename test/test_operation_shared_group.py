@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -23,8 +24,9 @@ from scan_fixtures import SCANNER
 from test_scanner_daemon import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUP = "k8smcptest"
-SCANS, READS, OUTSIDE = "k8smcptest-a", "k8smcptest-b", "k8smcptest-c"
+GROUP = f"k8smcp{secrets.token_hex(4)}"
+"""Another in each run: one that was killed leaves its group and its users behind."""
+SCANS, READS, OUTSIDE = f"{GROUP}-a", f"{GROUP}-b", f"{GROUP}-c"
 UMASK = 0o027
 """That of the system unit."""
 
