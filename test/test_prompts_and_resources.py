@@ -152,7 +152,7 @@ def test_deny_rules_hold_for_resources(tool_client: MakeClient, tmp_path: Path) 
 
 
 def test_without_a_list_of_nodes_the_overview_asks_the_list_of_any_kind_for_them() -> None:
-    gate = SimpleNamespace(listed=lambda bulk=False: of_profile("core", ALL_TOOLS))
+    gate = SimpleNamespace(listed=lambda **_: of_profile("core", ALL_TOOLS))
     text = get_prompt(gate, "cluster_overview", {}).messages[0].content.text
     assert "k8s_list_resources: kind=nodes" in text
 
