@@ -34,7 +34,7 @@ def release(
 
 def packed(content: bytes) -> str:
     """JSON in gzip in base64."""
-    return base64.b64encode(gzip.compress(content)).decode()
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
 def store(api: ApiClient, record: dict[str, Any], *, payload: str | None = None, kind: str = "secrets") -> None:
