@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache.kind_tables import kind_tables
-from cache.list_statements import page_statement
+from cache.list_statements import page_statement, total_statement
 from cache_fixtures import CLUSTER, START, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import InvalidArguments, NeverScanned, NotPermitted
 from kinds import label_selector
@@ -72,7 +72,20 @@ def test_labels_of_other_kinds_do_not_select(manager: CacheManager, reader: Cach
 
 
 @pytest.mark.parametrize(
-    "filters", [{"healthy": True}, {"healthy": False}, {"node": "node-2"}, {"status": "Failed", "node": "node-1"}]
+    "filters",
+    [
+        {"healthy": True},
+        {"healthy": False},
+        {"node": "node-2"},
+        {"node": "NODE-2"},
+        {"status": "Failed", "node": "node-1"},
+        {"status": "fAILED"},
+        {"phase": "running"},
+        {"status": "F%"},
+        {"status": "Éteint"},
+        {"status": "éteint"},
+        {"status": "ÉTEINT"},
+    ],
 )
 def test_filters_select_the_rows_that_a_live_read_would(
     filters: dict[str, str | bool], manager: CacheManager, reader: CacheReader
@@ -82,10 +95,20 @@ def test_filters_select_the_rows_that_a_live_read_would(
         api_object("pods", "web-1"),
         api_object("pods", "web-2", node="node-2"),
         api_object("pods", "web-3", phase="Failed", status={"containerStatuses": []}),
+        api_object("pods", "web-4", phase="Failed", status={"containerStatuses": [], "reason": "Éteint"}),
     )
     scan(manager, "pods", page)
     query = ListQuery(PODS, filters=filters)
     assert reader.list(CLUSTER, query).rows == [row(PODS, item.record) for item in page if query.accepts(item.record)]
+
+
+@pytest.mark.parametrize("asked", ["failed", "FAILED", "Failed"])
+def test_a_status_is_found_in_any_case(asked: str, manager: CacheManager, reader: CacheReader) -> None:
+    page = staged("pods", api_object("pods", "up"), api_object("pods", "down", phase="Failed", status={"containerStatuses": []}))
+    scan(manager, "pods", page)
+    answer = reader.list(CLUSTER, ListQuery(PODS, filters={"status": asked}))
+    assert [(one["name"], one["status"]) for one in answer.rows] == [("down", "Failed")]
+    assert answer.envelope.total == 1
 
 
 @pytest.mark.parametrize(
@@ -239,6 +262,17 @@ def test_a_page_is_a_range_of_the_name_order_index_without_a_sort(query: ListQue
         plan = " | ".join(found[3] for found in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters))
     assert "USING INDEX pods_in_name_order (cluster=? AND sort_key>?" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_status_in_any_case_is_found_through_its_index(manager: CacheManager) -> None:
+    scan(manager, "pods", pods(500))
+    counted = total_statement(kind_tables(PODS).main, CLUSTER, ListQuery(PODS, filters={"status": "running"}))
+    compiled = counted.compile(dialect=sqlite.dialect())
+    with closing(sqlite3.connect(manager.path)) as connection:
+        parameters = [compiled.params[name] for name in compiled.positiontup or ()]
+        plan = [found[3] for found in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters)]
+    assert "SEARCH pods USING COVERING INDEX pods_by_status (cluster=? AND status=?)" in plan
+    assert not [step for step in plan if step.startswith("SCAN")]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_nothing_that_is_no_name_gets_into_a_field_selector(tools: ToolClient, p
 
 
 def test_secrets_and_escape_sequences_in_messages_stay_hidden(tools: ToolClient, place: str) -> None:
-    result = tools.result(TOOL, namespace=place, reason="Odd")
+    result = tools.result(TOOL, namespace=place, reason="odd")
     assert "cnry-event-1" not in str(result)
     assert "\x1b" not in str(result)
     assert "password=‹redacted:" in text_of(result)

@@ -79,10 +79,23 @@ def test_a_namespace_that_does_not_exist_is_not_an_empty_one(
 
 @pytest.mark.parametrize("view", ["auto", "summary", "rows"])
 def test_a_status_that_nothing_has_is_answered_with_those_that_there_are(tools: ToolClient, shop: str, view: str) -> None:
-    page = tools("k8s_list_pods", namespace=shop, status="crashloopbackoff", view=view)
+    page = tools("k8s_list_pods", namespace=shop, status="CrashLoop", view=view)
     assert page["rows"] == []
     assert page["envelope"]["note"] == "status is one of Running (7), CrashLoopBackOff (3)"
     assert "note" not in tools("k8s_list_pods", namespace=shop, status="CrashLoopBackOff", view=view)["envelope"]
+
+
+@pytest.mark.parametrize(("asked", "real"), [("running", "Running"), ("crashloopbackoff", "CrashLoopBackOff")])
+@pytest.mark.parametrize("view", ["auto", "summary", "rows"])
+def test_a_status_is_found_in_any_case_and_answered_as_it_is_spelt(
+    tools: ToolClient, shop: str, asked: str, real: str, view: str
+) -> None:
+    found = tools("k8s_list_pods", namespace=shop, status=asked, view=view)
+    spelt = tools("k8s_list_pods", namespace=shop, status=real, view=view)
+    assert {one["status"] for one in found["rows"]} == {real}
+    assert found["rows"] == spelt["rows"]
+    assert tools("k8s_list_resources", kind="po", namespace=shop, filters={"status": asked}, view=view)["rows"] == found["rows"]
+    assert tools("k8s_list_pods", namespace=shop, node="NODE-1", view=view)["rows"] == []
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 10, 11])

@@ -13,6 +13,12 @@ from kinds.record import Record
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
+WORDS = frozenset(
+    ("address_type", "object_kind", "phase", "progress", "reason", "resource_kind", "role_kind", "status", "status_phase")
+    + ("target_kind", "type")
+)
+"""Columns of words that Kubernetes capitalizes (CrashLoopBackOff): a filter on one minds no case. On names of objects it does."""
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _LONGEST_ASKED = 200
 """Characters: a selector may have thousands, and it is the caller's own."""
 
@@ -21,7 +27,7 @@ _LONGEST_ASKED = 200
 class ListQuery:
     """One list: rows in name order (`kinds.record.sort_key`), `limit` of them, from `continue_token` on.
 
-    `filters` maps a name from `kind.filters` to the value that its column must equal.
+    `filters` maps a name from `kind.filters` to the value that its column must equal, of `WORDS` in any case.
     """
 
     kind: Kind
@@ -50,7 +56,18 @@ class ListQuery:
 
     def accepts(self, record: Record) -> bool:
         """Whether the filters hold (namespace and label selector are the API server's business, or SQL's)."""
-        return all(getattr(record, self.kind.filters[name]) == value for name, value in self.filters.items())
+        return all(self.holds(name, getattr(record, self.kind.filters[name])) for name in self.filters)
+
+    def holds(self, name: str, value: object) -> bool:
+        """Whether a column's value passes the filter `name`. Letters of ASCII only, as SQLite's NOCASE does it for the cache."""
+        wanted = self.filters[name]
+        if value == wanted or not (isinstance(value, str) and isinstance(wanted, str)):
+            return value == wanted
+        return self.minds_no_case(name) and value.translate(_ASCII_LOWER) == wanted.translate(_ASCII_LOWER)
+
+    def minds_no_case(self, name: str) -> bool:
+        """Whether the filter `name` is on a column of words."""
+        return self.kind.filters[name] in WORDS
 
 
 def asked_for(narrowed: Sequence[str], namespace: str | None) -> str:

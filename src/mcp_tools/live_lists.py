@@ -199,7 +199,7 @@ def _take(items: list[msgspec.Raw], page: str, after: str, query: ListQuery, red
 def _count_values(query: ListQuery, record: Record, found: _Found) -> None:
     for name, wanted in query.filters.items():
         value = getattr(record, query.kind.filters[name])
-        if isinstance(wanted, str) and isinstance(value, str) and value != wanted:
+        if isinstance(wanted, str) and isinstance(value, str) and not query.holds(name, value):
             counted = found.values.setdefault(name, Counter())
             if value in counted or len(counted) < _MOST_VALUES:
                 counted[value] += 1

@@ -92,7 +92,8 @@ async def list_events(
     fitting_events = [
         event
         for event in read.found
-        if (not reason or event.reason == reason) and (event.last_seen or event.created_at or 0) >= youngest
+        if (not reason or str(event.reason).casefold() == reason.casefold())
+        and (event.last_seen or event.created_at or 0) >= youngest
     ]
     wanted = {"kind": kind, "name": name, "type": type, "reason": reason, "since_seconds": since_seconds}
     asked = asked_for([f"{key}={value}" for key, value in wanted.items() if value], namespace or None)
