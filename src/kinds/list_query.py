@@ -14,8 +14,10 @@ from kinds.record import Record
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 WORDS = frozenset(
-    ("address_type", "object_kind", "phase", "progress", "reason", "resource_kind", "role_kind", "status", "status_phase")
-    + ("target_kind", "type")
+    [
+        *("address_type", "object_kind", "phase", "progress", "reason", "resource_kind", "role_kind", "status", "status_phase"),
+        *("target_kind", "type"),
+    ]
 )
 """Columns of words that Kubernetes capitalizes (CrashLoopBackOff): a filter on one minds no case. On names of objects it does."""
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

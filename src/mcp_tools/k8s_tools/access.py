@@ -32,7 +32,7 @@ _RULE = obj({"verbs": _TEXTS, "resources": _TEXTS, "names": _TEXTS})
     arguments={
         "context": CONTEXT,
         "verb": text("get, list, create …; empty: list what may be done in the namespace.", max_length=40, default=""),
-        "resource": text("Kind, *, or a URL path such as /metrics.", max_length=316, default=""),
+        "resource": text("Kind, also as pods/log, * or a URL path such as /metrics.", max_length=316, default=""),
         "namespace": text("Empty: all of them; for the list the context's own.", max_length=63, default=""),
         "name": text("Of one object.", default=""),
         "subresource": text("log, exec, scale …", max_length=63, default=""),
@@ -98,6 +98,7 @@ async def _attributes(
         if _URL.fullmatch(resource) is None or namespace or name or subresource:
             raise InvalidArguments("k8s_auth_can_i: a URL path has letters, digits and /.-_*, and neither namespace nor name")
         return {"nonResourceAttributes": {"verb": verb, "path": resource}}, f"{verb} {resource}"
+    resource, subresource = _apart(resource, subresource)
     if not resource:
         raise InvalidArguments("k8s_auth_can_i: resource is missing: a kind such as pods or deployments.apps, or *")
     group, plural, namespaced = await _resource(tools, api, resource)
@@ -108,6 +109,23 @@ async def _attributes(
     full = f"{plural}{part}" if group in ("", "*") else f"{plural}.{group}{part}"
     where = "" if not namespaced else f" in namespace {namespace}" if namespace else " in all namespaces"
     return {"resourceAttributes": attributes}, f"{verb} {full}{' ' + name if name else ''}{where}"
+
+
+def _apart(resource: str, subresource: str) -> tuple[str, str]:
+    """`pods/log`, `deployments.apps/scale` as a rule of RBAC writes it, `deployments/scale.apps` as this tool's list does."""
+    plural, slash, part = resource.partition("/")
+    if not slash:
+        return resource, subresource
+    named, dot, group = part.partition(".")
+    if not named or _SUBRESOURCE.fullmatch(named) is None:
+        raise InvalidArguments(
+            f"k8s_auth_can_i: resource {resource[:100]!a} has no subresource after its slash; expected e.g. pods/log"
+        )
+    if subresource not in ("", named):
+        raise InvalidArguments(
+            f"k8s_auth_can_i: resource {resource[:100]!a} and subresource {subresource!a} contradict each other; give one of them"
+        )
+    return f"{plural}{dot}{group}", named
 
 
 async def _resource(tools: ToolContext, api: ClusterApi, resource: str) -> tuple[str, str, bool]:
