@@ -471,19 +471,29 @@ def test_the_rule_that_is_proposed_names_tool_context_namespace_and_kind() -> No
 def test_a_question_is_forgotten_when_it_is_old_and_there_are_never_many() -> None:
     now = [0.0]
     waiting = WaitingQuestions(clock=lambda: now[0])
-    token = waiting.keep(plan())
+    token = waiting.keep("one", plan())
     now[0] = KEPT_SECONDS
     with pytest.raises(Exception, match="nothing was changed"):
-        waiting.take(token, "k8s_apply_manifest", {})
-    tokens = [waiting.keep(plan()) for _ in range(150)]
+        waiting.take("one", token, "k8s_apply_manifest", {})
+    tokens = [waiting.keep("one", plan()) for _ in range(150)]
     with pytest.raises(Exception, match="nothing was changed"):
-        waiting.take(tokens[0], "k8s_apply_manifest", {})
-    assert waiting.take(tokens[-1], "k8s_apply_manifest", {})
+        waiting.take("one", tokens[0], "k8s_apply_manifest", {})
+    assert waiting.take("one", tokens[-1], "k8s_apply_manifest", {})
+
+
+def test_nothing_is_kept_of_a_client_whose_questions_are_over() -> None:
+    now = [0.0]
+    waiting = WaitingQuestions(clock=lambda: now[0])
+    for number in range(50):
+        waiting.keep(f"client {number}", plan())
+    now[0] = KEPT_SECONDS
+    waiting.keep("another", plan())
+    assert list(waiting._waiting) == ["another"]
 
 
 def test_arguments_that_only_python_takes_for_equal_are_not_the_same_call() -> None:
     waiting = WaitingQuestions()
     asked = PlannedChange("t", {"replicas": 1}, {}, ())
     with pytest.raises(Exception, match="nothing was changed"):
-        waiting.take(waiting.keep(asked), "t", {"replicas": True})
-    assert json.dumps(dict(waiting.take(waiting.keep(asked), "t", {"replicas": 1}).given))
+        waiting.take("", waiting.keep("", asked), "t", {"replicas": True})
+    assert json.dumps(dict(waiting.take("", waiting.keep("", asked), "t", {"replicas": 1}).given))

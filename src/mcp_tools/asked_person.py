@@ -37,10 +37,16 @@ _SCHEMA: dict[str, Any] = {
 }
 
 Says = Literal["yes", "no", "nothing"]
+CLIENT_OF_REQUEST = "k8s-mcp.client"
+"""Where in the ASGI scope of a request over HTTP stands whose it is."""
 
 
 class Person(Protocol):
     """Whoever is asked about one call."""
+
+    @property
+    def client(self) -> str:
+        """Whose questions these are; "" where there is one client only, as over stdio."""
 
     @property
     def can_be_asked(self) -> bool:
@@ -66,6 +72,7 @@ class Person(Protocol):
 class Nobody:
     """There is nobody to ask."""
 
+    client: str = ""
     can_be_asked: bool = False
     asked_by_second_call: bool = False
     question_token: str | None = None
@@ -84,6 +91,12 @@ class AskedPerson:
         self._context = context
         self._params = params
         self.asked_by_second_call = is_version_at_least(context.protocol_version, _SECOND_CALL)
+
+    @property
+    def client(self) -> str:
+        """See Person. Over HTTP, which knows no sessions here, whoever holds the same token."""
+        scope = getattr(self._context.request, "scope", None) or {}
+        return str(scope.get(CLIENT_OF_REQUEST, ""))
 
     @property
     def can_be_asked(self) -> bool:

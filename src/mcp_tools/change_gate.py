@@ -53,7 +53,7 @@ class ChangeGate:
         if self._policy.approval == "client":
             return await self._made(tool, arguments, ToolCall(tool.name, may_change=True))
         if (token := person.question_token) is not None:
-            plan = self._waiting.take(token, tool.name, arguments)
+            plan = self._waiting.take(person.client, token, tool.name, arguments)
             return await self._answered(tool, plan, person.said)
         planned = await self._tried(tool, arguments)
         if isinstance(planned, ToolAnswer):
@@ -112,7 +112,7 @@ class ChangeGate:
             )
         question = question_about(plan)
         if person.asked_by_second_call:
-            return OpenQuestion(question, self._waiting.keep(plan))
+            return OpenQuestion(question, self._waiting.keep(person.client, plan))
         return await self._answered(tool, plan, await person.says(question))
 
     async def _answered(self, tool: ToolDeclaration, plan: PlannedChange, said: Says) -> ToolAnswer:

@@ -16,6 +16,7 @@ from mcp_tools.plain_text import plain_text
 
 KEPT_SECONDS = 600.0
 MOST_KEPT = 100
+"""Of one client; the next one puts its own oldest out."""
 MAX_TARGETS_CHARACTERS = 12_000
 """A person must have seen all that is changed: more than that is not asked about at once."""
 MAX_DETAILS_CHARACTERS = 4000
@@ -84,25 +85,30 @@ def narrowest_rule(plan: PlannedChange) -> str:
 
 @dataclass
 class WaitingQuestions:
-    """Questions whose answer comes with another call. Each is answered at most once; none can be made up by a client."""
+    """Questions whose answer comes with another call. Each is answered at most once; none can be made up by a client.
+
+    Each client has its own (asked_person.Person.client): it can neither answer, use up nor push out those of another one.
+    """
 
     clock: Callable[[], float] = time.monotonic
-    _waiting: dict[str, tuple[float, PlannedChange]] = field(default_factory=dict)
+    _waiting: dict[str, dict[str, tuple[float, PlannedChange]]] = field(default_factory=dict)
+    """Client -> token -> until when, and what."""
 
-    def keep(self, plan: PlannedChange) -> str:
-        """The token that brings it back."""
+    def keep(self, client: str, plan: PlannedChange) -> str:
+        """The token that brings it back to this client."""
         self._forget_old()
-        while len(self._waiting) >= MOST_KEPT:
-            del self._waiting[next(iter(self._waiting))]
+        own = self._waiting.setdefault(client, {})
+        while len(own) >= MOST_KEPT:
+            del own[next(iter(own))]
         token = secrets.token_urlsafe(32)
-        self._waiting[token] = self.clock() + KEPT_SECONDS, plan
+        own[token] = self.clock() + KEPT_SECONDS, plan
         return token
 
-    def take(self, token: str, tool: str, given: Mapping[str, Any]) -> PlannedChange:
-        """The question, which is gone then. Raises ApprovalNeeded for one that was never put, is too old, was answered
-        already, or was about another call."""
+    def take(self, client: str, token: str, tool: str, given: Mapping[str, Any]) -> PlannedChange:
+        """The question, which is gone then. Raises ApprovalNeeded for one that this client was never asked, is too old, was
+        answered already, or was about another call."""
         self._forget_old()
-        _, plan = self._waiting.pop(token, (0.0, None))
+        _, plan = self._waiting.get(client, {}).pop(token, (0.0, None))
         if plan is None or plan.tool != tool or _canonical(plan.given) != _canonical(given):
             raise ApprovalNeeded(
                 f"{tool}: this confirmation belongs to no open question about this call (it was used, is older than "
@@ -112,8 +118,11 @@ class WaitingQuestions:
 
     def _forget_old(self) -> None:
         now = self.clock()
-        for token in [token for token, (until, _) in self._waiting.items() if until <= now]:
-            del self._waiting[token]
+        for client, own in list(self._waiting.items()):
+            for token in [token for token, (until, _) in own.items() if until <= now]:
+                del own[token]
+            if not own:
+                del self._waiting[client]
 
 
 def _line(text: str) -> str:

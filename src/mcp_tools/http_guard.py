@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from mcp_tools.asked_person import CLIENT_OF_REQUEST
 from mcp_tools.http_limits import Busy, CallSlots, FailedLogins
 from mcp_tools.http_names import NamePolicy
 from mcp_tools.http_tokens import AcceptedTokens
@@ -89,7 +90,7 @@ class HttpGuard:
         self._check_names(headers)
         if scope["path"] != MCP_PATH:
             raise Refusal(404, f"nothing is here; the protocol is spoken at {MCP_PATH}")
-        self._check_token(scope, headers)
+        scope[CLIENT_OF_REQUEST] = self._client(scope, headers)
         if scope["method"] != "POST":
             raise Refusal(405, "this server keeps no sessions and sends nothing of its own: use POST", ((b"allow", b"POST"),))
         body = await self._body(headers, receive)
@@ -112,12 +113,13 @@ class HttpGuard:
         if not self.names.origin_allowed(None if origin is None else origin.decode("latin-1")):
             raise Refusal(403, "requests of browser pages are refused; --allowed-origin allows an origin")
 
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
+    def _client(self, scope: Scope, headers: Headers) -> str:
+        """Whose request it is, told by the token; "" where whoever comes is let in."""
         if self.tokens is None:
-            return
+            return ""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer" and self.tokens.accepts(token.strip()):
-            return
+        if scheme.lower() == b"bearer" and (client := self.tokens.client_of(token.strip())):
+            return client
         address = (scope.get("client") or ("unknown", 0))[0]
         seconds = self.failed.failed(address)
         quietly = not self.failed.worth_a_line(address)

@@ -10,6 +10,7 @@ import hmac
 import logging
 import os
 import re
+import secrets
 import stat
 from pathlib import Path
 
@@ -35,18 +36,26 @@ class AcceptedTokens:
         self._file = file
         self._stamp: _Stamp | None = None
         self._digests: tuple[bytes, ...] = ()
+        self._name_key = secrets.token_bytes(32)
         if file is not None:
             self._read(file)
         else:
             self._digests = (_digest(_checked(value, "MCP_TOKEN")),)
 
     def accepts(self, token: bytes) -> bool:
-        """Compares with every accepted token in constant time. A file that has become unusable lets nobody in."""
+        """Whether it is one of them, see `client_of`."""
+        return bool(self.client_of(token))
+
+    def client_of(self, token: bytes) -> str:
+        """A name for whoever holds this token, the same as long as this process lives; "" for a token that is not accepted.
+
+        Compares with every accepted token in constant time. A file that has become unusable lets nobody in.
+        """
         if self._file is not None:
             self._read_again(self._file)
         offered = hashlib.sha256(token).digest()
         matches = [hmac.compare_digest(offered, accepted) for accepted in self._digests]  # all of them: no early end
-        return any(matches)
+        return hmac.digest(self._name_key, offered, "sha256").hex() if any(matches) else ""
 
     def _read_again(self, file: Path) -> None:
         try:
