@@ -143,6 +143,50 @@ def test_undo_puts_the_earlier_template_back_with_the_secrets_it_had(
     assert labels == {"app": "web"}
 
 
+@pytest.mark.parametrize("resource", ["deployments", "statefulsets", "daemonsets"])
+def test_the_template_of_a_revision_is_told_without_its_secrets(
+    tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str, resource: str
+) -> None:
+    spec = {"deployments": {"replicas": 0}, "statefulsets": {"replicas": 0, "serviceName": "web"}}.get(resource)
+    path = workload(control_plane, fresh_namespace, resource, **(spec or {}))
+    of_web: dict[str, Any] = {"kind": resource, "name": "web", "namespace": fresh_namespace}
+    wait_until(lambda: len(tools(STATUS, of_web)["revisions"]) == 1, "the first revision")
+    set_image(control_plane, path, "example/web:2")
+    wait_until(lambda: len(tools(STATUS, of_web)["revisions"]) == 2, "the second revision")
+    for number in (1, 2):
+        result = tools.result(STATUS, of_web, revision=number)
+        answer = result.structured_content
+        container = answer["template"]["spec"]["containers"][0]
+        assert container["image"] == f"example/web:{number}"
+        assert container["env"][0]["value"].startswith("‹redacted:")
+        assert answer["template"]["metadata"]["labels"] == {"app": "web"}
+        assert set(answer["template"]) == {"metadata", "spec"}
+        assert [one["revision"] for one in answer["revisions"]] == [number]
+        assert PASSWORD["value"] not in str(result)
+        assert f"pod template of revision {number} of" in text_of(result)
+    assert tools(STATUS, of_web, revision=1, path="spec.containers[0].image")["template"] == "example/web:1"
+    error = tools.error(STATUS, of_web, revision=7)
+    assert (error["type"], "has no revision 7; kept are 1, 2" in error["message"]) == ("InvalidArguments", True)
+
+
+def test_a_long_template_is_cut_to_its_budget_and_a_path_gets_the_rest(
+    tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    container = {"name": "app", "image": "example/web:1", "args": [f"--feature-{n}=enabled" for n in range(900)]}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
+    workload(control_plane, fresh_namespace, replicas=0, template=template)
+    of_web: dict[str, Any] = {"name": "web", "namespace": fresh_namespace}
+    wait_until(lambda: tools(STATUS, of_web)["revisions"], "the first revision")
+    result = tools.result(STATUS, of_web, revision=1, max_tokens=1000)
+    answer = result.structured_content
+    assert answer_tokens(ToolAnswer(text_of(result), answer)) <= 1000
+    assert answer["template"]["spec"]["containers"][0]["image"] == "example/web:1"
+    (gone,) = answer["left_out"]
+    assert gone["path"] in text_of(result)
+    assert tools(STATUS, of_web, revision=1, path=gone["path"], max_tokens=100_000)["template"] == container["args"]
+    assert "give revision too" in tools.error(STATUS, of_web, path="spec")["message"]
+
+
 def test_an_undo_that_cannot_be_is_refused_with_what_there_is(
     tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str
 ) -> None:

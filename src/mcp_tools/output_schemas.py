@@ -82,6 +82,13 @@ def obj(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> dict[s
     return {"type": "object", "properties": dict(properties), "required": [name for name in properties if name not in optional]}
 
 
+LEFT_OUT: dict[str, Any] = {
+    "type": "array",
+    "description": "Parts that did not fit; a note stands in their place, and `path` asks for one of them",
+    "items": obj({"path": {"type": "string"}, "tokens": {"type": "integer"}}),
+}
+
+
 def _value(column: Column) -> dict[str, Any]:
     if column.type == "json":
         return {}

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcp_tools.redaction import Redactor
+
 Manifest = dict[str, Any]
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -143,6 +145,14 @@ def _revision(one: Manifest, number: int, template: Manifest) -> Revision:
         str((metadata.get("annotations") or {}).get(CHANGE_CAUSE) or ""),
         tuple(str(container.get("image")) for container in containers), template,
     )  # fmt: skip
+
+
+def redacted_template(redactor: Redactor, revision: Revision) -> Manifest:
+    """The pod template as it may be shown: redacted as that of a ReplicaSet, wherever it was kept."""
+    template = {key: value for key, value in copy.deepcopy(revision.template).items() if key != "$patch"}
+    whole = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": revision.name}, "spec": {"template": template}}
+    shown: Manifest = redactor.redact_object(whole)["spec"]["template"]
+    return shown
 
 
 def rollback_patch(owner: Manifest, revision: Revision) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from mcp_tools.object_counts import count_objects_at
 from mcp_tools.object_forms import form_of
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_parts import LeftOut, Steps, cut_text, parse_path, part_at, shortened
-from mcp_tools.output_schemas import ENVELOPE, obj
+from mcp_tools.output_schemas import ENVELOPE, LEFT_OUT, obj
 from mcp_tools.plain_text import plain_text
 from mcp_tools.text_tables import call_text
 from mcp_tools.tool_declaration import (
@@ -44,7 +44,6 @@ KIND_WORDS = (
 )
 _COUNTED = ("namespaces", "nodes", "pods")
 _TEXT = {"type": "string"}
-_TEXT_OR_NULL = {"type": ["string", "null"]}
 
 
 @tool(
@@ -210,11 +209,7 @@ async def list_contexts(tools: ToolContext, *, offset: int = 0, max_tokens: int 
                 "description": "The object, secrets redacted, without managedFields; null when a path was asked for",
             },
             "part": {"description": "What is at the path that was asked for"},
-            "left_out": {
-                "type": "array",
-                "description": "Parts that did not fit; a note stands in their place, and `path` asks for one of them",
-                "items": obj({"path": _TEXT, "tokens": {"type": "integer"}}),
-            },
+            "left_out": LEFT_OUT,
             "envelope": ENVELOPE,
         },
         optional=("part", "left_out"),

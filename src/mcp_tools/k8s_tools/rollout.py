@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
+
+import orjson
 
 from configuration.errors import ClusterError, InvalidArguments, UnknownKind
 from kinds.envelope import live
@@ -13,7 +16,7 @@ from kinds.generic import generic_kind
 from kinds.kind import Kind
 from kinds.registry import KINDS, declared_kind
 from kinds.times import to_rfc3339
-from mcp_tools.answer_budget import DEFAULT_TOKENS, fitting
+from mcp_tools.answer_budget import DEFAULT_TOKENS, answer_tokens, fits, fitting
 from mcp_tools.k8s_api import Query
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
@@ -30,10 +33,11 @@ from mcp_tools.k8s_tools.change_answers import (
 from mcp_tools.k8s_tools.reading import scope_of
 from mcp_tools.list_pages import decode_object, decode_page
 from mcp_tools.object_names import object_name
+from mcp_tools.object_parts import LeftOut, Steps, cut_text, parse_path, part_at, shortened
 from mcp_tools.object_writes import JSON_PATCH, Target, check_preconditions, scope_named
-from mcp_tools.output_schemas import ENVELOPE, obj
+from mcp_tools.output_schemas import ENVELOPE, LEFT_OUT, obj
 from mcp_tools.plain_text import plain_text
-from mcp_tools.rollouts import RESTARTED_AT, Revision, progress, revisions, rollback_patch, same_template
+from mcp_tools.rollouts import RESTARTED_AT, Revision, progress, redacted_template, revisions, rollback_patch, same_template
 from mcp_tools.tool_declaration import CONTEXT, MAX_TOKENS, ToolAnswer, ToolContext, ToolDeclaration, integer, number, text, tool
 
 KINDS_WITH_ROLLOUTS = ("deployments", "statefulsets", "daemonsets")
@@ -59,6 +63,8 @@ _REVISION = obj(
         "kind": _KIND,
         "name": NAME,
         "namespace": NAMESPACE,
+        "revision": integer("Its pod template; 0: none.", minimum=0, maximum=2**31, default=0),
+        "path": text("With revision: only this part, e.g. spec.containers[0].", max_length=1000, default=""),
         "wait_seconds": number("Until it is done, at most so long.", maximum=MOST_WAIT_SECONDS, default=0),
         "max_tokens": MAX_TOKENS,
     },
@@ -68,15 +74,21 @@ _REVISION = obj(
             "failed": {"type": "boolean", "description": "Past its progress deadline"},
             "message": {"type": "string"},
             "revisions": {"type": "array", "items": _REVISION, "description": "Newest first; the first is the current one"},
+            "template": {"description": "Of the revision that was asked for, or what is at the path in it; secrets redacted"},
+            "left_out": LEFT_OUT,
             "envelope": ENVELOPE,
-        }
+        },
+        optional=("template", "left_out"),
     ),
 )
 async def rollout_status(
-    tools: ToolContext, *, name: str, kind: str = "deployments", context: str = "", namespace: str = "", wait_seconds: float = 0,
-    max_tokens: int = DEFAULT_TOKENS,
+    tools: ToolContext, *, name: str, kind: str = "deployments", context: str = "", namespace: str = "", revision: int = 0,
+    path: str = "", wait_seconds: float = 0, max_tokens: int = DEFAULT_TOKENS,
 ) -> ToolAnswer:  # fmt: skip
-    """How far a rollout is, in kubectl's words, and the revisions that k8s_rollout can undo to."""
+    """How far a rollout is, in kubectl's words, and the revisions that k8s_rollout can undo to; of one, its pod template."""
+    if path and not revision:
+        raise InvalidArguments("k8s_rollout_status: path is about the template of one revision; give revision too")
+    steps = parse_path(path)
     api = tools.clusters.api(context)
     found = _with_rollouts(kind)
     target = Target(api, found, scope_of(tools, api, found, namespace), object_name(name))
@@ -87,8 +99,17 @@ async def rollout_status(
         if now.done or now.failed or time.monotonic() >= deadline:
             break
         await asyncio.sleep(_POLL_SECONDS)
-    history = [_shown(tools, one) for one in reversed(await _revisions(target, owner))]
+    there_are = await _revisions(target, owner)
     message = plain_text(tools.redactor.redact_text(now.words))
+    if revision:
+        one = _numbered("k8s_rollout_status", target, there_are, revision)
+        envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=len(there_are), more=False)
+        facts = {"done": now.done, "failed": now.failed, "message": message, "revisions": [_shown(tools, one)]}
+        title = f"revision {one.number} of {target.title}"
+        return _template_answer(
+            redacted_template(tools.redactor, one), steps, title, facts | {"envelope": envelope.as_json()}, max_tokens
+        )
+    history = [_shown(tools, one) for one in reversed(there_are)]
 
     def render(kept: Sequence[dict[str, Any]]) -> ToolAnswer:
         left_out = (
@@ -105,6 +126,27 @@ async def rollout_status(
         return ToolAnswer("\n".join(lines), facts | {"revisions": list(kept), "envelope": envelope.as_json()})
 
     return fitting(history, render, max_tokens)
+
+
+def _template_answer(template: Manifest, steps: Steps, title: str, facts: dict[str, Any], max_tokens: int) -> ToolAnswer:
+    """The template or the part of it that the path names; the largest parts are left out where it is too long."""
+    wanted, steps = part_at(template, steps)
+
+    def render(value: Any, left_out: list[LeftOut]) -> ToolAnswer:
+        lines = [f"pod template of {title}", orjson.dumps(value).decode()]
+        if left_out:
+            words = ", ".join(f"{one.path} ({one.tokens} tokens)" for one in left_out)
+            lines.append(f"left out: {words}; ask for one with revision and path, or raise max_tokens")
+        more = {"left_out": [asdict(one) for one in left_out]} if left_out else {}
+        return ToolAnswer(plain_text("\n".join(lines)), facts | {"template": value} | more)
+
+    def share(value: Any, left_out: list[LeftOut]) -> float:
+        answer = render(value, left_out)
+        return 1.0 if fits(answer, max_tokens) else max(1.001, answer_tokens(answer) / max_tokens)
+
+    if isinstance(wanted, str):
+        return render(cut_text(wanted, lambda cut: share(cut, []) <= 1), [])
+    return render(*shortened(wanted, share, steps))
 
 
 @tool(
@@ -186,15 +228,22 @@ def _restart(spec: Manifest, now: str) -> list[dict[str, Any]]:
 
 
 def _chosen(target: Target, history: Sequence[Revision], to_revision: int) -> Revision:
-    known = ", ".join(str(one.number) for one in history) or "none"
-    if not to_revision:
-        if len(history) < 2:
-            raise InvalidArguments(f"k8s_rollout: {target.title} has no earlier revision to undo to (kept: {known})")
-        return history[-2]
+    if to_revision:
+        return _numbered("k8s_rollout", target, history, to_revision)
+    if len(history) < 2:
+        raise InvalidArguments(f"k8s_rollout: {target.title} has no earlier revision to undo to (kept: {_numbers(history)})")
+    return history[-2]
+
+
+def _numbered(tool_name: str, target: Target, history: Sequence[Revision], number: int) -> Revision:
     for one in history:
-        if one.number == to_revision:
+        if one.number == number:
             return one
-    raise InvalidArguments(f"k8s_rollout: {target.title} has no revision {to_revision}; kept are {known}")
+    raise InvalidArguments(f"{tool_name}: {target.title} has no revision {number}; kept are {_numbers(history)}")
+
+
+def _numbers(history: Sequence[Revision]) -> str:
+    return ", ".join(str(one.number) for one in history) or "none"
 
 
 def _with_rollouts(kind: str) -> Kind:
