@@ -13,4 +13,5 @@ pytest_plugins = [
     "shop_cache_fixtures",
     "terminal_fixtures",
     "peer_fixtures",
+    "two_clusters",
 ]

@@ -23,21 +23,22 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": message,
-            "reason": reason,
+            **({"reason": reason} if reason else {}),
             **({"details": details} if details else {}),
             "code": code,
         }
 
 
 def success(resource: str, group: str, name: str, uid: str) -> Json:
-    """The Status that a finished DELETE answers with."""
-    details = {"name": name, "group": group, "kind": resource, "uid": uid}
+    """The Status that a finished DELETE answers with; without details where all are empty."""
+    named = {"name": name, "group": group, "kind": resource, "uid": uid}
+    details = {key: value for key, value in named.items() if value}
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
-        "details": {key: value for key, value in details.items() if value},
+        **({"details": details} if details else {}),
     }
 
 
@@ -82,8 +83,9 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message)
 
 
-def too_many_requests(message: str, causes: list[Json]) -> ApiError:
-    return ApiError(429, "TooManyRequests", message, {"causes": causes})
+def too_many_requests(message: str, causes: list[Json], retry_after_seconds: int = 0) -> ApiError:
+    retry = {"retryAfterSeconds": retry_after_seconds} if retry_after_seconds else {}
+    return ApiError(429, "TooManyRequests", message, {"causes": causes, **retry})
 
 
 def unauthorized() -> ApiError:

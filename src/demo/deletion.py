@@ -1,4 +1,4 @@
-"""DELETE, eviction and what they leave to the garbage collector."""
+"""DELETE, and what it leaves to the garbage collector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from demo import api_status
 from demo.api_status import Json
 from demo.object_api import ObjectApi, is_held
 from demo.resources import Resource
-from demo.selectors import matches_labels
 from demo.store import Stored
 from demo.timestamps import rfc3339
 
@@ -114,24 +113,3 @@ class Deleter:
             return 0
         own = int(obj["spec"].get("terminationGracePeriodSeconds", 30))
         return own if options.grace_seconds is None else max(options.grace_seconds, 0)
-
-    def evict(self, namespace: str, name: str, options: DeleteOptions) -> None:
-        """Delete a pod unless a PodDisruptionBudget forbids it: ApiError 429 then."""
-        pods = self._api.table.by_key("pods")
-        pod = self._api.get(pods, namespace, name).obj
-        budgets = self._api.table.by_key("poddisruptionbudgets.policy")
-        for budget in self._api.store.in_namespace(budgets, namespace):
-            spec, status = budget.obj["spec"], budget.obj.get("status", {})
-            if not matches_labels(spec.get("selector"), pod["metadata"].get("labels", {})):
-                continue
-            if status.get("disruptionsAllowed", 0) <= 0:
-                budget_name = budget.obj["metadata"]["name"]
-                cause = (
-                    f"The disruption budget {budget_name} needs {status.get('desiredHealthy', 0)} healthy pods "
-                    f"and has {status.get('currentHealthy', 0)} currently"
-                )
-                raise api_status.too_many_requests(
-                    "Cannot evict pod as it would violate the pod's disruption budget.",
-                    [{"reason": "DisruptionBudget", "message": cause}],
-                )
-        self.delete(pods, namespace, name, options)

@@ -13,6 +13,7 @@ from demo import (
     api_status,
     deletion,
     discovery,
+    eviction,
     list_query,
     patching,
     pod_logs,
@@ -250,8 +251,8 @@ class HttpApi:
             raise api_status.method_not_allowed()
         body = await self._body(request)
         options = deletion.parse_options(body.get("deleteOptions") or {}, dict(request.query))
-        self._deleter.evict(target.namespace, target.name, options)
-        return _json(api_status.success("", "", "", ""), 201)
+        eviction.evict(self._api, self._deleter, target.namespace, target.name, options)
+        return _json({**api_status.success("", "", "", ""), "code": 201}, 201)
 
     async def _scale(self, request: web.Request, target: Target) -> web.Response:
         stored = self._api.get(*_address(target))
