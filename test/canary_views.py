@@ -48,6 +48,16 @@ def unmasking_patches(namespace: str) -> list[dict[str, Any]]:
     return [_web(namespace) | {"patch": [operation]} for operation in operations]
 
 
+def removing_patches(namespace: str) -> list[dict[str, Any]]:
+    """Patches that take a secret away: the answer says what was there."""
+    vessel = {"kind": f"vessels.{GROUP}", "name": "vessel", "namespace": namespace}
+    return [
+        _web(namespace) | {"patch": [{"op": "remove", "path": f"{_CONTAINER}/env/0"}]},
+        _web(namespace) | {"patch": [{"op": "remove", "path": "/spec/template/metadata/annotations"}]},
+        vessel | {"patch": [{"op": "remove", "path": "/spec/form0"}]},
+    ]
+
+
 def _web(namespace: str) -> dict[str, Any]:
     return {"kind": "deployments", "name": "web", "namespace": namespace}
 
@@ -76,6 +86,7 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
         "data": {"a": WRITTEN},
         "metadata": written["metadata"] | {"name": "settings"},
     }
+    emptied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"all.conf": "x"}}
     return {
         "k8s_get_cluster_info": [{"check_permissions": True}, {"context": secret}],
         "k8s_list_contexts": [{}],
@@ -153,16 +164,21 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             {"watches": [{"kind": kind, "namespace": namespace, "cursor": "1"} for kind in ("events", "pods", "configmaps")]},
             {"watches": [{"kind": secret, "cursor": "1"}, {"kind": "pods", "namespace": secret, "cursor": "1"}]},
         ],
-        "k8s_count_objects": [{"counts": [{"kind": kind} for kind in KINDS] + [{"kind": secret}]}],
+        "k8s_count_objects": [
+            {"counts": [{"kind": kind} for kind in KINDS]},
+            {"counts": [{"kind": kind} for kind in KINDS] + [{"kind": secret}]},
+        ],
         "k8s_api_usage": [{}],
         "k8s_permitted_namespaces": [{"kinds": list(KINDS)}, {"kinds": [secret]}, {"kinds": ["pods"], "namespaces": [secret]}],
         "k8s_create_deployment": [
+            new,
             new | {"env": {"GREETING": STRUCTURED["env value"]}},
             new | {"labels": {"token": secret}},
         ],
         "k8s_delete_resource": [one | {"dry_run": True} | _BOUND for one in objects],
         "k8s_apply_manifest": [
             {"manifest": json.dumps(config), "namespace": namespace, "dry_run": True, "force": True, **_BOUND},
+            {"manifest": json.dumps(emptied), "namespace": namespace, "dry_run": True, "force": True, **_BOUND},
             {"manifest": json.dumps(config | {"kind": secret}), "namespace": namespace, "dry_run": True},
             {"manifest": f"password: cnry-log-line\n\t{WRITTEN}", "dry_run": True},
         ],
@@ -171,6 +187,7 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             objects[0] | {"patch": {"spec": {"nodeName": secret}}, "dry_run": True},
             objects[0] | {"patch": [{"op": "test", "path": "/metadata/name", "value": secret}], "type": "json", "dry_run": True},
             *(one | {"type": "json", "dry_run": True} | _BOUND for one in moving_patches(namespace)),
+            *(one | {"type": "json", "dry_run": True} | _BOUND for one in removing_patches(namespace)),
             *(one | {"type": "json", "dry_run": True} | _BOUND for one in unmasking_patches(namespace)),
         ],
         "k8s_scale": [
@@ -188,6 +205,7 @@ def every_view(namespace: str) -> dict[str, list[dict[str, Any]]]:
             {"name": secret, "action": "cordon", "dry_run": True},
         ],
         "k8s_exec": [
+            {"name": "bare", "namespace": namespace, "command": ["env"], "dry_run": True},
             {"name": "bare", "namespace": namespace, "command": ["sh", "-c", WRITTEN], "dry_run": True},
             {"name": "bare", "namespace": namespace, "command": ["mysql", "-pcnry-log-line"], "dry_run": True},
             {"name": "bare", "namespace": namespace, "command": ["sh"], "container": secret},

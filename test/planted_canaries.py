@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.control_plane import ControlPlane
+from controlplane.polling import wait_until
 from custom_resources import definition, installed
 from helm_records import release, store
 from secret_canaries import OBJECT_FORMS, TEXT_FORMS, forms_of
@@ -102,6 +103,7 @@ def _plant(control_plane: ControlPlane, name: str) -> None:
     )
     template = pod_template()
     labels = {"matchLabels": {"app": "canary"}}
+    _deploy_without_secrets(control_plane, name)
     notes = {"annotations": template["metadata"]["annotations"]}
     once = template | {"spec": template["spec"] | {"restartPolicy": "Never"}}
     items = [
@@ -116,6 +118,7 @@ def _plant(control_plane: ControlPlane, name: str) -> None:
         manifest(f"{GROUP}/v1", "Vessel", "vessel", notes, spec=_fields(), status={"message": SCRIPT}),
     ]
     control_plane.kubectl("apply", "-n", name, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    _wait_for_revision(control_plane, name, "2")
     payload = manifest("v1", "Secret", "payload", stringData={"k": PAYLOAD})
     control_plane.api.post(f"/api/v1/namespaces/{name}/secrets", payload)
     bare = control_plane.pods.wait(name, "bare", lambda pod: pod["status"].get("startTime"))
@@ -139,6 +142,24 @@ def _plant(control_plane: ControlPlane, name: str) -> None:
     documents = [json.dumps(item).replace(STRUCTURED["env value"], "cnry-env-before") for item in items]
     texts = {"manifest": "\n---\n".join(documents), "notes": SCRIPT, "description": SCRIPT}
     store(control_plane.api, release(name, "canary", config=values, values=values, **texts))
+
+
+def _deploy_without_secrets(control_plane: ControlPlane, name: str) -> None:
+    """The revision of the Deployment before the one that is full of them: what undoing shows is all that lies between the two."""
+    labels = {"app": "canary"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "example/app:1"}]}}
+    deployment = manifest("apps/v1", "Deployment", "web", spec={"selector": {"matchLabels": labels}, "template": template})
+    control_plane.api.post(f"/apis/apps/v1/namespaces/{name}/deployments", deployment)
+    _wait_for_revision(control_plane, name, "1")
+
+
+def _wait_for_revision(control_plane: ControlPlane, name: str, revision: str) -> None:
+    def is_there() -> bool:
+        deployment = control_plane.api.get(f"/apis/apps/v1/namespaces/{name}/deployments/web")
+        noted = deployment["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision")
+        return bool(noted == revision)
+
+    wait_until(is_there, f"revision {revision} of the Deployment")
 
 
 def _files() -> dict[str, str]:

@@ -45,22 +45,36 @@ def test_every_tool_is_searched() -> None:
 class Answers:
     """What every tool answered in all its views, and the requests that this took."""
 
-    outputs: dict[str, str]
+    unprompted: dict[str, str]
+    """To calls whose arguments hold no planted secret: what is in these answers came from the cluster."""
+    prompted: dict[str, str]
+    """To calls with one in their arguments, which the answer may quote."""
     requests: list[AuditedRequest]
+
+    def of(self, tool: str) -> str:
+        return f"{self.unprompted[tool]}\n{self.prompted[tool]}"
 
 
 def answers_of(control_plane: ControlPlane, client: ToolClient, namespace: str) -> Answers:
     """One server, one client, one call after the other."""
+    unprompted, prompted = dict.fromkeys([*OFFERED, RESOURCES], ""), dict.fromkeys([*OFFERED, RESOURCES], "")
 
-    async def run() -> dict[str, str]:
+    def note(channel: str, asked: str, answer: str) -> None:
+        answers = prompted if found_in_output(asked) else unprompted
+        answers[channel] += answer + "\n"
+
+    async def run() -> None:
         async with Client(build_server(client.gate())) as session:
             views = every_view(namespace)
-            called = {tool: "\n".join([said(await session.call_tool(tool, one)) for one in views[tool]]) for tool in OFFERED}
-            return called | {RESOURCES: "\n".join([await read(session, uri) for uri in uris(namespace)])}
+            for tool in OFFERED:
+                for one in views[tool]:
+                    note(tool, json.dumps(one), said(await session.call_tool(tool, one)))
+            for uri in uris(namespace):
+                note(RESOURCES, uri, await read(session, uri))
 
     mark = control_plane.audit.mark()
-    outputs = asyncio.run(run())
-    return Answers(outputs, control_plane.audit.requests(mark, user_agent="k8s-mcp/"))
+    asyncio.run(run())
+    return Answers(unprompted, prompted, control_plane.audit.requests(mark, user_agent="k8s-mcp/"))
 
 
 def uris(namespace: str) -> Iterator[str]:
@@ -102,8 +116,8 @@ def administrator(control_plane: ControlPlane) -> ToolClient:
 
 @pytest.mark.parametrize("tool", [*OFFERED, RESOURCES])
 def test_no_planted_secret_comes_out_of_a_tool(redacted: Answers, tool: str) -> None:
-    assert len(redacted.outputs[tool]) > 100
-    assert found_in_output(redacted.outputs[tool]) == set()
+    assert len(redacted.of(tool)) > 100
+    assert found_in_output(redacted.of(tool)) == set()
 
 
 def test_a_patch_that_would_move_or_compare_a_secret_is_refused_before_it_is_sent(
@@ -125,60 +139,74 @@ def test_a_secret_stays_redacted_when_a_dry_run_changes_what_stands_beside_it(co
         assert found_in_output(json.dumps(tried)) == set(), one
 
 
+_OF_A_POD = {"env value", "env number", "flag and value in args", "flag= in args", "http header of a probe", "annotation"}
 CHANNELS = {
-    "k8s_get_cluster_info": {"log"},
-    "k8s_get_resource": {"env value", "env number", "annotation", "last applied", "condition message", "event message"}
-    | {"flag= in args", "nested collection", "token as a key", "collection in toml", "base64 of a private key"},
+    "k8s_get_resource": {"last applied", "condition message", "event message", "token as a key", "base64 of a private key"}
+    | {*_OF_A_POD, "nested collection", "collection in toml"},
     "k8s_describe": {"annotation", "condition message", "event message"},
-    "k8s_explain": {"log"},
-    "k8s_auth_can_i": {"log"},
-    "k8s_inspect_secret": {"log"},
     "k8s_helm": {"env value", "annotation", "private key", "jwt", "sentence", "last applied"},
-    "k8s_list_namespaces": {"log"},
-    "k8s_list_nodes": {"log"},
-    "k8s_list_pods": {"log"},
-    "k8s_list_services": {"log"},
-    "k8s_list_resources": {"event message", "log", "assignment"},
+    "k8s_list_resources": {"event message", "assignment"},
     "k8s_list_events": {"event message", "private key", "jwt"},
     "k8s_get_pod_logs": {"log", "private key", "jwt"},
-    "k8s_top": {"log"},
-    "k8s_export_page": {"env value", "http header of a probe", "flag and value in args", "private key", "event message"}
-    | {"secret data", "nested collection", "collection in toml", "address as a key"},
+    "k8s_export_page": {"private key", "event message", "secret data", "nested collection", "collection in toml"}
+    | {*_OF_A_POD, "address as a key"},
     "k8s_list_changes": {"env value", "private key"},
-    "k8s_count_objects": {"log"},
-    "k8s_permitted_namespaces": {"log"},
-    "k8s_create_deployment": {"env value"},
     "k8s_delete_resource": {"env value", "annotation", "nested collection"},
-    "k8s_apply_manifest": {"log", "annotation", "assignment"},
-    "k8s_patch_resource": {"log", "annotation", "private key", "env value", "nested collection"},
-    "k8s_scale": {"log"},
-    "k8s_rollout_status": {"log"},
-    "k8s_rollout": {"env value", "annotation", "private key"},
-    "k8s_node": {"log", "annotation"},
-    "k8s_exec": {"log", "assignment"},
-    RESOURCES: {"assignment", "bearer", "log"},
+    "k8s_apply_manifest": {"assignment", "private key"},
+    "k8s_patch_resource": {*_OF_A_POD, "private key", "nested collection"},
+    "k8s_rollout": {*_OF_A_POD, "private key"},
+    RESOURCES: {"assignment", "bearer"},
 }
-"""What comes out of each tool that can show or quote a secret when nothing is redacted."""
+"""What comes out of the cluster through each channel that can show it, when nothing is redacted and nobody named it."""
 
-SILENT = {"k8s_api_usage", "k8s_list_api_resources", "k8s_list_contexts"}
-"""Tools that answer nothing which anybody wrote into the cluster, or said to them."""
+QUOTING = {
+    "k8s_get_cluster_info", "k8s_describe", "k8s_explain", "k8s_auth_can_i", "k8s_inspect_secret", "k8s_list_namespaces",
+    "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_list_resources", "k8s_list_events", "k8s_get_resource",
+    "k8s_top", "k8s_helm", "k8s_list_changes", "k8s_count_objects", "k8s_permitted_namespaces", "k8s_create_deployment",
+    "k8s_apply_manifest", "k8s_patch_resource", "k8s_scale", "k8s_rollout_status", "k8s_rollout", "k8s_node", "k8s_exec",
+    RESOURCES,
+}  # fmt: skip
+"""Channels whose answers or errors repeat what the caller said."""
+
+WITHOUT_TEXT = {
+    "k8s_get_cluster_info", "k8s_list_contexts", "k8s_list_api_resources", "k8s_explain", "k8s_auth_can_i", "k8s_api_usage",
+    "k8s_inspect_secret", "k8s_list_namespaces", "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_top",
+    "k8s_count_objects", "k8s_permitted_namespaces", "k8s_create_deployment", "k8s_scale", "k8s_rollout_status", "k8s_node",
+    "k8s_exec",
+}  # fmt: skip
+"""Tools that by their construction answer nothing which anybody wrote into the cluster: states, names, counts, schemas, the two
+values of the one field that they change; what `k8s_exec` printed is looked at in test_k8s_tools_exec.py."""
 
 
-def test_each_tool_either_can_leak_or_is_known_not_to() -> None:
-    assert set(CHANNELS) | SILENT == {*OFFERED, RESOURCES}
+def test_each_channel_either_can_leak_or_is_known_not_to() -> None:
+    assert set(CHANNELS) | WITHOUT_TEXT == {*OFFERED, RESOURCES}
+    assert set(CHANNELS).isdisjoint(WITHOUT_TEXT)
 
 
-@pytest.mark.parametrize(("tool", "expected"), CHANNELS.items(), ids=list(CHANNELS))
-def test_without_the_redactor_the_search_finds_the_secrets(unredacted: Answers, tool: str, expected: set[str]) -> None:
-    found = found_in_output(unredacted.outputs[tool])
+@pytest.mark.parametrize(("channel", "expected"), CHANNELS.items(), ids=list(CHANNELS))
+def test_without_the_redactor_the_search_finds_the_secrets(unredacted: Answers, channel: str, expected: set[str]) -> None:
+    found = found_in_output(unredacted.unprompted[channel])
     assert {f"{name} (raw)" for name in expected} <= found, sorted(found)
+
+
+@pytest.mark.parametrize("channel", sorted(QUOTING))
+def test_without_the_redactor_the_search_finds_what_the_caller_said(unredacted: Answers, channel: str) -> None:
+    assert "log (raw)" in found_in_output(unredacted.prompted[channel])
+
+
+@pytest.mark.parametrize("tool", sorted(WITHOUT_TEXT))
+def test_a_tool_that_carries_no_text_of_the_cluster_holds_no_secret_even_without_the_redactor(
+    unredacted: Answers, tool: str
+) -> None:
+    assert len(unredacted.unprompted[tool]) > 100
+    assert found_in_output(unredacted.unprompted[tool]) == set()
 
 
 @pytest.mark.parametrize("answers", ["redacted", "unredacted"])
 def test_the_payload_of_a_secret_is_not_even_fetched(request: pytest.FixtureRequest, answers: str) -> None:
     """Without the redactor too: it is not what keeps the values back. (That requests ask for tables: test_secrets_*.py.)"""
     answered: Answers = request.getfixturevalue(answers)
-    seen = "\n".join(answered.outputs.values())
+    seen = "\n".join(answered.of(channel) for channel in (*OFFERED, RESOURCES))
     assert "payload" in seen
     assert not leaks(seen, PAYLOAD)
     assert {one.verb for one in answered.requests if one.resource == "secrets"} - {"watch"} == {"get", "list"}
