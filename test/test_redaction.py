@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from configuration.errors import ConfigurationError, InvalidArguments
@@ -162,12 +162,41 @@ def test_a_default_in_a_schema_is_marked_under_a_secret_name() -> None:
     assert "fast" in output
 
 
+SECRET_WORDS = (
+    "passwd", "passphrase", "passcode", "pwd", "secret", "token", "credential", "apikey", "privatekey", "masterkey",
+    "connectionstring", "connstring", "dockerconfig", "dockercfg", "htpasswd", "authorization", "masterauth", "requirepass",
+    "pass", "pw", "creds", "cred", "auth", "cookie", "jwt", "otp", "psk", "pin", "bearer", "sas", "pat", "kubeconfig",
+    "secret_id", "x.key", "x.p12", "x.jks", "x.kdbx", "x.ovpn", "x_rsa", "x_ed25519", "id_dsa", "netrc", "userlist.txt",
+)  # fmt: skip
+BETWEEN = st.sampled_from(["", "", "", "", "_", "-", ".", "/", " ", "$", "é", "İ", "\ud800"])
+
+
+@st.composite
+def spelt(draw: st.DrawFn) -> str:
+    """A word that makes a name secret, with any capitals, anything between its letters, and other letters around it."""
+    letters = [draw(BETWEEN) + (char.upper() if draw(st.booleans()) else char) for char in draw(st.sampled_from(SECRET_WORDS))]
+    return draw(st.sampled_from(["", "db", "db_", "X"])) + "".join(letters) + draw(st.sampled_from(["", "2", "_DATA", "X", "é"]))
+
+
 @given(
-    st.text(alphabet="abcdefghikmnopqrstuwyACKPST_-.jJ1/ ", max_size=24) | st.sampled_from(["myPw", "x_pat", "API_KEY", "jwt"])
+    st.text(alphabet="abcdefghikmnopqrstuwyACKPST_-.jJ1/ ", max_size=24)
+    | st.sampled_from(SECRET_WORDS).map(str.upper)
+    | st.sampled_from(SECRET_WORDS).map(str.title)
+    | spelt()
 )
+@example("P_wd")
+@example("x_r\u017fa")
 @settings(max_examples=500, deadline=None)
 def test_the_cheap_test_for_names_misses_no_secret_name(name: str) -> None:
     if is_secret_name(name):
+        assert may_name_secrets(name)
+        assert may_name_secrets(f"ordinary: {name} = 1")
+
+
+@pytest.mark.parametrize("word", SECRET_WORDS)
+def test_each_word_that_makes_a_name_secret_is_found_by_both_tests(word: str) -> None:
+    for name in (word, word.title()):
+        assert is_secret_name(name)
         assert may_name_secrets(name)
 
 

@@ -33,7 +33,7 @@ from mcp_tools.secret_names import (
 
 __all__ = ["MARK", "REDACTOR_VERSION", "Redactor", "contains_mark"]
 
-REDACTOR_VERSION = "4"
+REDACTOR_VERSION = "5"
 """Raised when a rule changes: stored objects are then listed and redacted anew."""
 
 _APPLIED_COPY = re.compile(r"(?:last-(?:applied|handled)(?:-configuration)?|(?:^|/)applied|(?:^|/)original(?:-diff\w*)?)$")

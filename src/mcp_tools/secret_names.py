@@ -41,7 +41,7 @@ _EVEN_NUMBERS = re.compile(r"pass|pwd|\bpw\b|\bpin\b|secret|otp|credential")
 _PRIVATE_FILE = re.compile(
     r"(?:\.(?:key|p12|pfx|jks|keystore|ppk|htpasswd|pgpass|netrc|dockercfg|dockerconfigjson|kdbx|ovpn)|_key|_rsa|_ed25519|_ecdsa|_dsa)$"
     r"|^(?:id_rsa|id_ed25519|id_ecdsa|id_dsa|htpasswd|pgpass|netrc|userlist\.txt|krb5\.keytab|.*\.keytab)$",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+/(?=.)")
 """Whom an annotation belongs to (`secret.reloader.example/reload`) says nothing about its value."""
@@ -67,29 +67,33 @@ _OWN_TOOLS = frozenset({"k8s_auth_can_i", "k8s_inspect_secret"})
 
 
 _HINTS = (
-    "pass", "secret", "token", "key", "auth", "cred", "pwd", "cookie", "bearer", "kubeconfig", "dockerc", "netrc", "userlist.txt",
-    "_rsa", "_dsa", "_ecdsa", "_ed25519", ".p12", ".pfx", ".jks", ".ppk", ".kdbx", ".ovpn",
+    "pass", "secret", "token", "key", "auth", "cred", "pwd", "cookie", "bearer", "kubeconfig", "dockerc", "netrc", "userlist",
+    "connectionstring", "connstring",
 )  # fmt: skip
+_FILE_HINTS = ("_rsa", "_dsa", "_ecdsa", "_ed25519", ".p12", ".pfx", ".jks", ".ppk", ".kdbx", ".ovpn")
 _SHORT_HINTS = tuple(
-    (form, re.compile(f"{form}(?![a-z])" if form[-1].islower() else form))
+    (word, tuple(re.compile(f"{form}(?![a-z])" if form[-1].islower() else form) for form in (word, word.title(), word.upper())))
     for word in ("pw", "jwt", "otp", "psk", "pin", "sas", "pat")
-    for form in (word, word.title(), word.upper())
 )
+_IN_LOWER_CASE = bytes(range(256)).lower()
+_BETWEEN_WORDS = bytes(byte for byte in range(256) if byte > 127 or not chr(byte).isalnum())
 
 
 def may_name_secrets(text: str) -> bool:
     """Whether any name in a text can be a secret one: a cheap test before the text is looked through for names.
 
-    True for every text that holds a name for which is_secret_name is true.
+    True for every text that holds a name for which is_secret_name is true, and for some others.
     """
-    lowered = text.lower()
+    # like is_secret_name, which finds a password in P_WD: without what stands between the words of a name
+    joined = text.encode("utf-8", "surrogatepass").translate(_IN_LOWER_CASE, _BETWEEN_WORDS).decode()
     for hint in _HINTS:
+        if hint in joined:
+            return True
+    lowered = text.lower()
+    for hint in _FILE_HINTS:
         if hint in lowered:
             return True
-    for form, short in _SHORT_HINTS:
-        if form in text and short.search(text):
-            return True
-    return "string" in lowered and "conn" in lowered
+    return any(word in lowered and any(form.search(text) for form in forms) for word, forms in _SHORT_HINTS)
 
 
 @lru_cache(maxsize=20_000)
