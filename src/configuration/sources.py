@@ -46,8 +46,11 @@ class ProcessSettings(BaseSettings):
         return (init_settings,)
 
 
-def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags: Any) -> SettingsClass:
-    """Read one process's settings, once. A flag of None was not given; an empty variable counts as not set.
+def load(
+    settings: type[SettingsClass], *, env_file: Path | None = None, read_env_file: bool = True, **flags: Any
+) -> SettingsClass:
+    """Read one process's settings, once. A flag of None was not given; an empty variable counts as not set. Without
+    `read_env_file` no file is looked for.
 
     Raises ConfigurationError with one line that names the setting, where it was set, its value and the rule.
     """
@@ -55,7 +58,7 @@ def load(settings: type[SettingsClass], *, env_file: Path | None = None, **flags
         name: _anchored(settings, name, settings.model_fields[name].default, default_directory()) for name in _paths(settings)
     }
     origins: dict[str, str] = {}
-    file = env_file or _find_env_file()
+    file = env_file or (_find_env_file() if read_env_file else None)
     if env_file is not None and not env_file.is_file():
         raise ConfigurationError(f"--env-file {env_file}: no such file; name an existing file or leave the option out")
     for origin, found, anchor in (

@@ -38,7 +38,13 @@ class ApprovalMode(StrEnum):
     CLIENT = "client"
 
 
-@app.callback(invoke_without_command=True, subcommand_metavar="", epilog="Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only")
+_EXAMPLES = (
+    "Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only\n\n"
+    "Over HTTP: (umask 077; openssl rand -hex 32 > token); k8s-mcp --transport streamable-http --token-file token"
+)
+
+
+@app.callback(invoke_without_command=True, subcommand_metavar="", epilog=_EXAMPLES)
 def serve(
     context: typer.Context,
     transport: Transport = typer.Option(
@@ -83,6 +89,7 @@ def serve(
     ),
     debug: bool = typer.Option(False, "--debug", help="Log more, and show tracebacks."),
     env_file: Path | None = typer.Option(None, "--env-file", help="Read settings from this file instead of the project's .env."),
+    no_env_file: bool = typer.Option(False, "--no-env-file", help="Read settings from the environment only."),
 ) -> None:
     """See the help of `app`. A callback, so that the group reports errors; there are no sub-commands."""
     over_http = transport is Transport.STREAMABLE_HTTP
@@ -93,14 +100,21 @@ def serve(
     from mcp_tools.all_tools import ALL_TOOLS
     from mcp_tools.server_policy import policy_of
     from mcp_tools.settings import McpSettings
+    from mcp_tools.tool_profiles import of_profile
+    from mcp_tools.useless_settings import Start, refuse_useless
 
     configure_logging(debug=debug)
-    settings = load(McpSettings, env_file=env_file, mcp_token_file=token_file, mcp_profile=profile and profile.value)
+    settings = load(
+        McpSettings, env_file=env_file, read_env_file=not no_env_file, mcp_token_file=token_file,
+        mcp_profile=profile and profile.value,
+    )  # fmt: skip
+    start = Start(over_http, allow_writes, read_only_said=read_only)
     read_only = read_only or (over_http and not allow_writes)
     policy = policy_of(
         settings, [tool.name for tool in ALL_TOOLS], allow=allow, deny=deny, read_only=read_only, enable_exec=enable_exec,
         approval=approval.value,
     )  # fmt: skip
+    refuse_useless(start, settings, policy, ALL_TOOLS, [tool.name for tool in of_profile(settings.mcp_profile, ALL_TOOLS)])
     if not over_http:
         from mcp_tools.stdio_service import serve_stdio
 
@@ -136,6 +150,10 @@ def _refuse_contradictions(context: typer.Context, *, over_http: bool) -> None:
             "--approval client trusts whoever calls, which over HTTP may be anybody with the token: leave it out and say "
             "--allow-writes with --allow RULE"
         )
+    if given["no_env_file"] and given["env_file"]:
+        raise ConfigurationError("--no-env-file contradicts --env-file: leave out one of them")
+    if given["read_only"] and "approval" in said:
+        raise ConfigurationError("--approval is about changes, and --read-only offers none: leave out one of them")
     if given["read_only"] and given["allow_writes"]:
         raise ConfigurationError("--read-only contradicts --allow-writes: leave out one of them")
     if given["read_only"] and (given["allow"] or given["enable_exec"]):

@@ -16,7 +16,8 @@ _MODEL_PREFIXES = (
     "NOVITA_", "OLLAMA_", "LANGFUSE_", "LANGSMITH_", "LANGCHAIN_",
 )  # fmt: skip
 _MODEL_NAMES = frozenset({"GOOGLE_API_KEY", "PALM_API_KEY", "AWS_BEARER_TOKEN_BEDROCK", "VERTEXAI_PROJECT", "VERTEXAI_LOCATION"})
-_TOKENS = frozenset({"MCP_TOKEN", "MCP_SERVER_TOKEN"})
+_NOT_FOR_OUR_SERVER = frozenset({"MCP_TOKEN", "MCP_TOKEN_FILE", "MCP_SERVER_TOKEN", "MCP_SERVER_TOKEN_FILE", "MCP_ALLOW"})
+"""Tokens are for servers over HTTP; which changes need no question is said anew for the server that asks."""
 _FOREIGN_NAMES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TZ", "KUBECONFIG")
 
 
@@ -28,7 +29,11 @@ def is_model_variable(name: str) -> bool:
 
 def own_server_environment(environment: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
     """Everything but model keys and tokens of MCP servers, with `declared` (settings that came by flag or .env) on top."""
-    kept = {name: value for name, value in environment.items() if not is_model_variable(name) and name not in _TOKENS}
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not is_model_variable(name) and name.upper() not in _NOT_FOR_OUR_SERVER
+    }
     return kept | dict(declared)
 
 

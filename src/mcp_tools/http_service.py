@@ -91,6 +91,10 @@ def _refuse_unsafe(options: HttpOptions, bind: BindAddress, *, with_tls: bool) -
         raise ConfigurationError(f"--no-token is for loopback only, and --host {options.host} is not: say --token-file FILE")
     if options.no_token and not options.read_only:
         raise ConfigurationError("--no-token serves tools that read only: leave out --allow-writes, or say --token-file FILE")
+    if options.insecure and (bind.is_loopback or with_tls):
+        raise ConfigurationError(
+            f"--insecure does nothing {'beside --tls-cert' if with_tls else f'on loopback ({options.host})'}: leave it out"
+        )
     if not bind.is_loopback and not with_tls and not options.insecure:
         raise ConfigurationError(
             f"--host {options.host} is not loopback, and without TLS the token could be read on the way: say --tls-cert and "

@@ -29,6 +29,8 @@ ONLY_READS = ("--read-only",)
 """Flags of our own server for a client that changes nothing."""
 ASKS_ITSELF = ("--approval", "client")
 """For a client that has asked its person before it calls a tool that changes something."""
+_ONLY_ENVIRONMENT = "--no-env-file"
+"""Our server gets all settings from whoever starts it, whatever file it might find."""
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024
 
@@ -68,9 +70,15 @@ def server_address(settings: McpSettings, environment: Mapping[str, str], own_fl
     url, name = settings.mcp_server_url, settings.mcp_server_name
     if url.startswith(OWN_SERVER):
         _expect_type(settings, ("stdio",))
+        _refuse_http_only(settings)
         if url == OWN_SERVER:
-            command = (sys.executable, "-m", "mcp_tools", *own_flags)
-            return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings)))
+            command = (sys.executable, "-m", "mcp_tools", _ONLY_ENVIRONMENT, *own_flags)
+            return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings, own_flags)))
+        if settings.mcp_deny:
+            raise ConfigurationError(
+                f"MCP_DENY does nothing with MCP_SERVER_URL={url}: only our own server keeps to it, and what was denied would be "
+                "read; leave it out, or use stdio:// (give that server a kubeconfig that may not read it)"
+            )
         return ServerAddress(name, False, (_executable(url),), foreign_server_environment(environment))
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
@@ -97,6 +105,11 @@ def _token_for(settings: McpSettings, parts: SplitResult) -> TokenOfServer | Non
 
 def _ca_file(settings: McpSettings) -> Path | None:
     if settings.mcp_server_ca_file is not None:
+        if urlsplit(settings.mcp_server_url).scheme == "http":
+            raise ConfigurationError(
+                f"MCP_SERVER_CA_FILE does nothing with MCP_SERVER_URL={without_credentials(settings.mcp_server_url)}: plain http "
+                "has no certificates; leave it out, or use https"
+            )
         try:
             ssl.create_default_context(cafile=settings.mcp_server_ca_file)
         except OSError as error:  # SSLError too
@@ -122,10 +135,25 @@ def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
         )
 
 
-def _declared(settings: McpSettings) -> dict[str, str]:
-    """Settings that the child reads from its environment, wherever ours came from."""
+def _refuse_http_only(settings: McpSettings) -> None:
+    given = (
+        ("MCP_SERVER_TOKEN_FILE", settings.mcp_server_token_file),
+        ("MCP_SERVER_TOKEN", settings.mcp_server_token),
+        ("MCP_SERVER_CA_FILE", settings.mcp_server_ca_file),
+    )
+    if useless := next((name for name, value in given if value), None):
+        raise ConfigurationError(
+            f"{useless} does nothing with MCP_SERVER_URL={without_credentials(settings.mcp_server_url)}: it is for a server with "
+            "an http(s) address; leave it out, or give that address"
+        )
+
+
+def _declared(settings: McpSettings, own_flags: Sequence[str]) -> dict[str, str]:
+    """Settings that the child reads from its environment, wherever ours came from. A server that only reads, or whose client
+    asks by itself, is told of no rules that permit changes: it refuses them as useless."""
     declared = {"K8S_CONTEXTS": settings.k8s_contexts, "MCP_PROFILE": "full"}
-    rules = {"MCP_ALLOW": settings.mcp_allow, "MCP_DENY": settings.mcp_deny}
+    asks = not {*ONLY_READS, *ASKS_ITSELF} & set(own_flags)
+    rules = {"MCP_ALLOW": settings.mcp_allow if asks else "", "MCP_DENY": settings.mcp_deny}
     declared |= {name: value for name, value in rules.items() if value}
     if settings.redaction_key_file is not None:
         declared["REDACTION_KEY_FILE"] = str(settings.redaction_key_file)
