@@ -60,7 +60,7 @@ async def test_every_kind_is_listed_with_what_kubernetes_gives_its_objects(demo:
             assert metadata["uid"], path
             assert metadata["resourceVersion"].isdigit(), path
             assert metadata["creationTimestamp"].endswith("Z"), path
-            assert metadata["managedFields"], path
+            assert metadata.get("managedFields") or not item.keys() - {"kind", "apiVersion", "metadata"}, path
         assert len(table["rows"]) == len(listed["items"]), path
         assert all(len(row["cells"]) == len(table["columnDefinitions"]) for row in table["rows"]), path
 

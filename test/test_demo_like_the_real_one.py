@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -96,3 +97,73 @@ def test_a_pod_that_is_not_ready_goes_as_the_budgets_policy_says(both: tuple[Sid
     simulated, real = (told(side) for side in both)
     assert simulated == real
     assert simulated[0] == {"IfHealthyBudget": 429, "AlwaysAllow": 201}[policy]
+
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
+
+
+def deployment(replicas: int = 1, image: str = "example/web:1", **more: Any) -> Json:
+    container = {"name": "app", "image": image, "ports": [{"containerPort": 80}]} | more
+    template = {"metadata": {"labels": WEB}, "spec": {"containers": [container]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": WEB}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+
+
+def apply(side: Side, body: Json, manager: str, *, force: bool = False) -> tuple[int, Json]:
+    return side.call("PATCH", f"{DEPLOYMENTS}/web?fieldManager={manager}&force={str(force).lower()}", body, "apply")
+
+
+def owners(side: Side, path: str) -> list[str]:
+    """Who owns a field, written as `f:spec/f:replicas`; status aside."""
+    found = []
+    for entry in side.done("GET", f"{DEPLOYMENTS}/web")["metadata"]["managedFields"]:
+        fields = entry["fieldsV1"]
+        for step in path.split("/"):
+            fields = (fields or {}).get(step)
+        if fields is not None and not entry.get("subresource"):
+            found.append(f"{entry['manager']} {entry['operation']}")
+    return sorted(found)
+
+
+def refusal(status: int, answer: Json) -> tuple[Any, ...]:
+    """The time of an update may stand in the name of its manager."""
+    details = answer.get("details", {})
+    return status, answer.get("reason"), answer.get("message"), details.get("causes")
+
+
+def test_an_apply_over_the_fields_of_others_is_the_conflict_that_a_real_server_raises(both: tuple[Side, Side]) -> None:
+    def told(side: Side) -> list[Any]:
+        side.done("POST", f"{DEPLOYMENTS}?fieldManager=creator", deployment())
+        found: list[Any] = [refusal(*apply(side, deployment(replicas=3), "ours"))]
+        found.append(apply(side, deployment(), "ours")[0])  # the same values are shared, not fought over
+        found.append(owners(side, "f:spec/f:replicas"))
+        side.done("PATCH", f"{DEPLOYMENTS}/web?fieldManager=scaler", {"spec": {"replicas": 2}}, "merge")
+        found += [owners(side, "f:spec/f:replicas"), owners(side, "f:spec/f:selector")]
+        found.append(refusal(*apply(side, deployment(replicas=4, image="example/web:2"), "ours")))
+        found.append(apply(side, deployment(replicas=4, image="example/web:2"), "ours", force=True)[0])
+        found.append(owners(side, "f:spec/f:replicas"))
+        found.append(refusal(*apply(side, deployment(replicas=5, image="example/web:3"), "theirs")))
+        return found
+
+    simulated, real = (told(side) for side in both)
+    assert simulated == real
+    assert simulated[0][:2] == (409, "Conflict")
+    assert simulated[2] == ["creator Update", "ours Apply"]
+    assert simulated[3] == ["scaler Update"]
+    assert simulated[7] == ["ours Apply"]
+
+
+def test_the_tool_explains_a_conflict_of_either_server_in_the_same_words(both: tuple[Side, Side]) -> None:
+    def told(side: Side) -> list[Any]:
+        side.done("POST", f"{DEPLOYMENTS}?fieldManager=creator", deployment())
+        manifest = json.dumps(deployment(replicas=3))
+        error = side.tools.error("k8s_apply_manifest", manifest=manifest, namespace=side.namespace)
+        done = side.tools("k8s_apply_manifest", manifest=manifest, namespace=side.namespace, force=True)
+        changes = [one for one in done["changes"] if one["path"].startswith("spec")]
+        again = side.tools("k8s_apply_manifest", manifest=manifest, namespace=side.namespace)
+        return [error["type"], error["status"], error["message"].partition(")")[2], changes, again["note"]]
+
+    simulated, real = (told(side) for side in both)
+    assert simulated == real
+    assert "force=true" in simulated[2]
+    assert simulated[3] == [{"path": "spec.replicas", "old": 1, "new": 3}]

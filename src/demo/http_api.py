@@ -219,18 +219,12 @@ class HttpApi:
         return self._answer(request, target, stored)
 
     def _apply(self, request: web.Request, target: Target, body: Any) -> web.Response:
-        """Server-side apply as create-or-merge: there are no conflicts between managers."""
         if not request.query.get("fieldManager"):
             cause = api_status.field_required("fieldManager", "is required for apply patch")
             raise api_status.invalid("PatchOptions", "meta.k8s.io", "", [cause])
         options = self._write_options(request, target, "Apply")
-        if not isinstance(body, dict):
-            raise api_status.bad_request("the body of an apply patch has to be an object")
-        body.setdefault("metadata", {})["name"] = target.name
-        if self._api.store.get(*_address(target)) is None:
-            return self._answer(request, target, self._api.create(target.resource, target.namespace, body, options), 201)
-        change = lambda obj: patching.strategic_merge(obj, body)  # noqa: E731
-        return self._answer(request, target, self._api.change(*_address(target), change, options, applied=body))
+        stored, new = self._api.apply(*_address(target), body, options, force=request.query.get("force") in ("true", "1"))
+        return self._answer(request, target, stored, 201 if new else 200)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = deletion.parse_options(await self._body(request) or {}, dict(request.query))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from demo.api_status import Json
+from demo.field_owners import Path, fields_v1, paths_of
 
 _LIST_KEYS: dict[str, tuple[str, ...]] = {
     "ports": ("containerPort", "port"),
@@ -36,46 +38,92 @@ def item_key(field: str, item: Any) -> str | None:
     return None
 
 
-def _fields(name: str, value: Any) -> Json:
-    if isinstance(value, dict):
-        return {f"f:{key}": _fields(key, inner) for key, inner in value.items()}
-    if isinstance(value, list) and value:
-        keys = [item_key(name, item) for item in value]
-        if all(keys):
-            return {str(key): {".": {}, **_fields("", item)} for key, item in zip(keys, value, strict=True)}
-    return {}
+def _leaves(name: str, value: Any, path: Path, found: dict[Path, Any]) -> None:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            _leaves(key, inner, (*path, f"f:{key}"), found)
+        return
+    keys = [item_key(name, item) for item in value] if isinstance(value, list) else []
+    if not keys or not all(keys):
+        found[path] = value
+        return
+    for key, item in zip(keys, value, strict=True):
+        inside = (*path, str(key))
+        found[*inside, "."] = None
+        for field, inner in item.items():
+            _leaves(field, inner, (*inside, f"f:{field}"), found)
 
 
-def fields_of(obj: Json, *, status: bool) -> Json:
-    """fieldsV1 over the status, or over everything else that a client can set."""
+def leaves_of(obj: Json, *, status: bool = False) -> dict[Path, Any]:
+    """Path -> value of each field of the status, or of everything else that a client can set."""
+    found: dict[Path, Any] = {}
     if status:
-        return {"f:status": _fields("status", obj.get("status", {}))}
-    top = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion", "metadata", "status")}
-    metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in _NOT_MANAGED}
-    return {**({"f:metadata": _fields("metadata", metadata)} if metadata else {}), **_fields("", top)}
+        _leaves("status", obj.get("status", {}), ("f:status",), found)
+        return found
+    for key, value in obj.items():
+        if key == "metadata":
+            for field, inner in value.items():
+                if field not in _NOT_MANAGED:
+                    _leaves(field, inner, ("f:metadata", f"f:{field}"), found)
+        elif key not in ("kind", "apiVersion", "status"):
+            _leaves(key, value, (f"f:{key}",), found)
+    return found
 
 
-def entry(obj: Json, manager: str, operation: str, at: str, *, status: bool = False) -> Json:
-    """One managedFields entry of `manager` for what `obj` holds now."""
+def _entry(obj: Json, manager: str, operation: str, at: str, paths: Iterable[Path], *, status: bool) -> Json:
     return {
         "manager": manager,
         "operation": operation,
         "apiVersion": obj["apiVersion"],
         "time": at,
         "fieldsType": "FieldsV1",
-        "fieldsV1": fields_of(obj, status=status),
+        "fieldsV1": fields_v1(paths),
         **({"subresource": "status"} if status else {}),
     }
 
 
-def record(obj: Json, manager: str, operation: str, at: str, *, status: bool = False, applied: Json | None = None) -> None:
-    """Add or renew `manager`'s entry in place; `applied` limits it to the fields of an applied body."""
-    source = {**applied, "apiVersion": obj["apiVersion"]} if applied is not None else obj
-    renewed = entry(source, manager, operation, at, status=status)
-    same = ("manager", "operation", "subresource")
-    kept = [
-        existing
-        for existing in obj["metadata"].get("managedFields", ())
-        if any(existing.get(field) != renewed.get(field) for field in same)
-    ]
-    obj["metadata"]["managedFields"] = [*kept, renewed]
+def record(
+    obj: Json,
+    manager: str,
+    operation: str,
+    at: str,
+    *,
+    status: bool = False,
+    applied: Json | None = None,
+    old: Json | None = None,
+) -> None:
+    """Note in place that `manager` has written `obj`, or its status.
+
+    Its own is what changed since `old`, or the fields of an `applied` body; without either everything. Of what changed the other
+    managers lose what they had.
+    """
+    now = leaves_of(obj, status=status)
+    then = leaves_of(old, status=status) if old is not None else {}
+    changed = {path for path, value in now.items() if path not in then or then[path] != value} if old is not None else set()
+    written = set(leaves_of(applied, status=status)) if applied is not None else changed if old is not None else set(now)
+    kept: list[Json] = []
+    mine, place = None, None
+    for existing in obj["metadata"].get("managedFields", ()):
+        if existing.get("subresource", "") != ("status" if status else ""):
+            kept.append(existing)
+        elif (existing["manager"], existing["operation"]) == (manager, operation):
+            mine, place = existing, len(kept)
+        else:
+            kept += _without(existing, changed | (then.keys() - now.keys()))
+    had = paths_of(mine["fieldsV1"]) & now.keys() if mine and applied is None and old is not None else set()
+    if paths := written | had:
+        renewed = _entry(obj, manager, operation, at, paths, status=status)
+        same = mine is not None and mine["fieldsV1"] == renewed["fieldsV1"] and not changed
+        kept.insert(len(kept) if place is None else place, mine if mine and same else renewed)
+    obj["metadata"]["managedFields"] = kept
+    if not kept:  # an object that is only a name, such as a namespace's first ServiceAccount
+        del obj["metadata"]["managedFields"]
+
+
+def _without(existing: Json, lost: set[Path]) -> list[Json]:
+    """The entry without these fields; none when it has no other."""
+    paths = paths_of(existing["fieldsV1"])
+    if not paths & lost:
+        return [existing]
+    left = paths - lost
+    return [{**existing, "fieldsV1": fields_v1(left)}] if left else []

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from demo import api_status, defaults, managed_fields, validation
+from demo import api_status, defaults, field_owners, managed_fields, patching, validation
 from demo.api_status import Json
 from demo.identifiers import Identifiers
 from demo.resources import Resource, ResourceTable
@@ -53,8 +53,10 @@ class ObjectApi:
             raise api_status.not_found(resource.plural, resource.group, name)
         return found
 
-    def create(self, resource: Resource, namespace: str, body: object, options: WriteOptions) -> Stored:
-        """Store a new object with defaults; ApiError 400, 403, 404, 409 or 422."""
+    def create(
+        self, resource: Resource, namespace: str, body: object, options: WriteOptions, applied: Json | None = None
+    ) -> Stored:
+        """Store a new object with defaults; ApiError 400, 403, 404, 409 or 422. `applied` is a server-side apply's body."""
         obj = validation.check_shape(resource, body)
         identifiers = self._dry_identifiers if options.dry_run else self.identifiers
         self._place(resource, namespace, obj)
@@ -77,7 +79,7 @@ class ObjectApi:
         _fold_string_data(obj)
         defaults.apply_defaults(obj)
         self._allocate(obj, identifiers)
-        managed_fields.record(obj, options.manager, options.operation, at)
+        managed_fields.record(obj, options.manager, options.operation, at, applied=applied)
         return unstored(obj) if options.dry_run else self.store.put(resource, obj)
 
     def _place(self, resource: Resource, namespace: str, obj: Json) -> None:
@@ -124,6 +126,29 @@ class ObjectApi:
         current = self.get(resource, namespace, name)
         return self._update(resource, current, validation.check_shape(resource, patch(current.copy())), options, applied)
 
+    def apply(
+        self, resource: Resource, namespace: str, name: str, body: object, options: WriteOptions, *, force: bool
+    ) -> tuple[Stored, bool]:
+        """Server-side apply: (the object, whether it is new). ApiError 409 for fields of other managers, unless `force`.
+
+        Simplified: a field that is no longer applied stays, and lists merge by the keys that strategic merge knows.
+        """
+        if not isinstance(body, dict):
+            raise api_status.bad_request("the body of an apply patch has to be an object")
+        body.setdefault("metadata", {})["name"] = name
+        applied = copy.deepcopy(body)
+        current = self.store.get(resource, namespace, name)
+        if current is None:
+            return self.create(resource, namespace, body, options, applied), True
+        status = options.subresource == "status"
+        wanted, live = (managed_fields.leaves_of(obj, status=status) for obj in (applied, current.obj))
+        entries = current.obj["metadata"].get("managedFields", ())
+        conflicts = [] if force else field_owners.conflicts_of(entries, options.manager, wanted, live)
+        if conflicts:
+            self._check_preconditions(resource, current, applied["metadata"])
+            raise field_owners.conflict_error(conflicts)
+        return self.change(resource, namespace, name, lambda obj: patching.strategic_merge(obj, body), options, applied), False
+
     def _update(
         self, resource: Resource, current: Stored, wanted: Json, options: WriteOptions, applied: Json | None = None
     ) -> Stored:
@@ -137,12 +162,14 @@ class ObjectApi:
         if not status:
             validation.check_update(resource, old, new)
             defaults.apply_update_defaults(new)
-        if new == old:
+        if new == old and applied is None:
             return current
         if not status and new.get("spec") != old.get("spec") and "generation" in new["metadata"]:
             new["metadata"]["generation"] += 1
         at = rfc3339(self.clock())
-        managed_fields.record(new, options.manager, options.operation, at, status=status, applied=applied)
+        managed_fields.record(new, options.manager, options.operation, at, status=status, applied=applied, old=old)
+        if new == old:
+            return current
         if options.dry_run:
             return unstored(new)
         if new["metadata"].get("deletionTimestamp") and not is_held(new):

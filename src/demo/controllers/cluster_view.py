@@ -67,7 +67,9 @@ class ClusterView:
 
     def save(self, key: str, obj: Json, manager: str = CONTROLLER, *, status: bool = True) -> Json:
         """Store a changed copy, noting who changed its status (or the rest)."""
-        managed_fields.record(obj, manager, "Update", rfc3339(self.now()), status=status)
+        metadata = obj["metadata"]
+        before = None if status else self.lookup(key, metadata.get("namespace", ""), metadata["name"])
+        managed_fields.record(obj, manager, "Update", rfc3339(self.now()), status=status, old=before)
         return self.store.put(self.resource(key), obj).obj
 
     def save_status(self, key: str, obj: Json, status: Json, manager: str = CONTROLLER) -> Json:
