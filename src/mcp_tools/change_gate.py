@@ -12,6 +12,7 @@ from mcp_tools.api_targets import ApiTarget
 from mcp_tools.asked_person import Person, Says
 from mcp_tools.change_questions import PlannedChange, WaitingQuestions, narrowest_rule, question_about
 from mcp_tools.foreseen_changes import arguments_in_full, told_in_full
+from mcp_tools.proposed_values import Disguise
 from mcp_tools.request_guard import ToolCall, changed_meanwhile, during
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.tool_declaration import ToolAnswer, ToolDeclaration
@@ -69,14 +70,14 @@ class ChangeGate:
     async def _tried(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
         if "dry_run" not in tool.arguments:
             return await self._begun(tool, arguments, arguments)
-        plan = await self._planned(tool, arguments)
+        plan = await self._planned(tool, arguments, Disguise())
         return plan if plan.targets else await self._begun(tool, arguments, plan.arguments)
 
-    async def _planned(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange:
+    async def _planned(self, tool: ToolDeclaration, arguments: Arguments, disguise: Disguise) -> PlannedChange:
         """Its own dry run, with the guard writing down what it touches. Raises what the dry run raises."""
         whole = {"max_tokens": _WHOLE} if "max_tokens" in tool.arguments else {}
-        call = ToolCall(tool.name, may_change=True, only_trial=True)
-        plan = PlannedChange(tool.name, arguments, arguments, ())
+        call = ToolCall(tool.name, may_change=True, only_trial=True, disguise=disguise)
+        plan = PlannedChange(tool.name, arguments, arguments, (), disguise=disguise)
         try:
             answer = await self._made(tool, {**arguments, **whole, "dry_run": True}, call)
         except DryRunRefused as error:
@@ -84,7 +85,8 @@ class ChangeGate:
                 raise
             return replace(plan, targets=tuple(call.touched), details=f"{error}\n{arguments_in_full(arguments)}")
         bound = {**arguments, **_preconditions(tool, arguments, (answer.structured or {}).get("object"))}
-        details = told_in_full(call.foreseen, arguments, self._marks_of) if call.foreseen else arguments_in_full(arguments)
+        marks_of = disguise.widened(self._marks_of)
+        details = told_in_full(call.foreseen, arguments, marks_of) if call.foreseen else arguments_in_full(arguments)
         return replace(plan, arguments=bound, targets=tuple(call.touched), foreseen=call.foreseen, details=details)
 
     async def _begun(self, tool: ToolDeclaration, given: Arguments, arguments: Arguments) -> PlannedChange | ToolAnswer:
@@ -135,14 +137,14 @@ class ChangeGate:
 
     async def _made_as_approved(self, tool: ToolDeclaration, plan: PlannedChange) -> ToolAnswer:
         """Tried once more: a person takes time to answer. Raises Conflict for what they have not agreed to."""
-        now = await self._planned(tool, plan.given)
+        now = await self._planned(tool, plan.given, plan.disguise)
         if not plan.covers(now):
             raise changed_meanwhile(tool.name)
         return await self._made(tool, now.arguments, _granted(plan))
 
 
 def _granted(plan: PlannedChange) -> ToolCall:
-    return ToolCall(plan.tool, may_change=True, granted=frozenset(plan.targets), approved=plan.foreseen)
+    return ToolCall(plan.tool, may_change=True, granted=frozenset(plan.targets), approved=plan.foreseen, disguise=plan.disguise)
 
 
 def _preconditions(tool: ToolDeclaration, arguments: Arguments, seen: object) -> dict[str, Any]:

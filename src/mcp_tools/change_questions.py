@@ -13,6 +13,7 @@ from configuration.errors import ApprovalNeeded
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.foreseen_changes import Foreseen
 from mcp_tools.plain_text import plain_text
+from mcp_tools.proposed_values import Disguise
 
 KEPT_SECONDS = 600.0
 MOST_KEPT = 100
@@ -37,6 +38,8 @@ class PlannedChange:
     """What the dry run says would change; None for what has no dry run."""
     details: str = ""
     """For the person, whole: the dry run's words, or the arguments."""
+    disguise: Disguise = field(default_factory=Disguise, compare=False, repr=False)
+    """Kept, so that what is made can be compared with what was shown."""
 
     @property
     def is_bound_to_a_version(self) -> bool:

@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mcp_tools.proposed_values import NOTHING, value_at
 from mcp_tools.redaction_marks import MARK, MARK_START
 
 Manifest = dict[str, Any]
 
 
-def hide_moved(before: Manifest, after: Manifest, marks_of: Callable[[str], frozenset[str]]) -> Manifest:
+def hide_moved(before: Manifest, after: Manifest, marks_of: Callable[[str], frozenset[str]], asked: Any = NOTHING) -> Manifest:
     """`after` with marks for what is marked in `before`; in place. Both are redacted.
 
-    `marks_of` gives the marks that may stand for a text.
+    `marks_of` gives the marks that may stand for a text. What the caller says himself (`asked`, see asked_by) stays where he
+    says it: hidden, it would tell him that it is what is hidden elsewhere.
     """
     hidden = _Hidden(before, marks_of)
     if hidden.whole or hidden.partly:
-        _walk(before, after, hidden)
+        _walk(before, after, hidden, asked)
     return after
 
 
@@ -80,15 +82,16 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _walk(before: Any, after: Any, hidden: _Hidden) -> None:
+def _walk(before: Any, after: Any, hidden: _Hidden, asked: Any) -> None:
     """What reads as it did at the same place is no secret that came there."""
     for key, value in list(after.items() if isinstance(after, dict) else enumerate(after)):
         was = _at(before, key)
         if value == was:
             continue
+        said = value_at(asked, after, key)
         if isinstance(value, (dict, list)):
-            _walk(was, value, hidden)
-        elif value is not None and not isinstance(value, bool):
+            _walk(was, value, hidden, said)
+        elif value is not None and not isinstance(value, bool) and said != value:
             after[key] = hidden.mark_for(str(value)) or value
 
 

@@ -15,6 +15,8 @@ from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.list_pages import decode_object
 from mcp_tools.moved_secrets import hide_moved
 from mcp_tools.object_names import namespace_name
+from mcp_tools.proposed_values import NOTHING, asked_by, disguise_proposed
+from mcp_tools.request_guard import running_disguise
 from mcp_tools.tool_declaration import ToolContext
 
 MERGE = "application/merge-patch+json"
@@ -44,8 +46,8 @@ class Target:
     async def read(self, tools: ToolContext) -> Manifest:
         """The redacted object without managedFields. Raises NotFound, or another ClusterError.
 
-        Of a Secret nothing but its names can be read here. To show whether a change of it changes a value, the API server
-        is asked, as a dry run, to change nothing: its answer goes through the redactor and no further.
+        Of a Secret nothing but its names can be read here. To show which of its values a change is about, the API server is
+        asked, as a dry run, to change nothing: its answer goes through the redactor and no further.
         """
         if self.kind.resource == "secrets" and not self.kind.group:
             try:
@@ -64,18 +66,24 @@ class Target:
 
     async def patched(
         self, tools: ToolContext, patch: dict[str, Any] | list[Any], content_type: str, *, doing: str, dry_run: bool,
-        subresource: str = "", query: Sequence[tuple[str, str]] = (), before: Manifest | None = None,
+        subresource: str = "", query: Sequence[tuple[str, str]] = (), before: Manifest | None = None, proposed: bool = False,
     ) -> tuple[Manifest, tuple[str, ...]]:  # fmt: skip
         """The redacted object as the API server has, or would have, stored it; and its warnings.
 
-        What is redacted in `before`, the object until then, stays redacted wherever the change puts it.
+        What is redacted in `before`, the object until then, stays redacted wherever the change puts it. `proposed`: the patch
+        is what a caller says, and gets marks of this call.
         """
         asked = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"), *query]
         answer = await self.api.send(
             "PATCH", self.path(subresource), patch, doing=doing, query=asked, content_type=content_type, dry_run=dry_run
         )
         after = tools.redactor.redact_object(decode_object(answer.body))
-        return hide_moved(before, after, tools.redactor.marks_of) if before else after, answer.warnings
+        said = asked_by(patch) if proposed else NOTHING
+        if before:
+            after = hide_moved(before, after, tools.redactor.marks_of, said)
+        if proposed:
+            disguise_proposed(before, after, said, running_disguise(), self.title)
+        return after, answer.warnings
 
 
 def scope_named(tool: str, kind: Kind, namespace: str) -> str | None:

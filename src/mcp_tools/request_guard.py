@@ -16,6 +16,7 @@ from configuration.errors import ApprovalNeeded, Conflict, NotPermitted
 from kinds.registry import KINDS
 from mcp_tools.api_targets import ApiTarget, Query, api_target
 from mcp_tools.foreseen_changes import Foreseen
+from mcp_tools.proposed_values import Disguise
 from mcp_tools.server_policy import Rule, ServerPolicy, object_of
 
 
@@ -37,6 +38,8 @@ class ToolCall:
     """What the tool says would change, or has changed."""
     approved: Foreseen | None = None
     """What a person was shown; None where nobody was asked."""
+    disguise: Disguise = field(default_factory=Disguise)
+    """Of what the caller proposes."""
     ended: bool = False
     """A task that outlives its call may read, but change nothing."""
 
@@ -65,6 +68,12 @@ def foresee(foreseen: Foreseen) -> None:
     """Tell the running call what its answer says, whole."""
     if (call := _CALL.get()) is not None:
         call.foreseen = foreseen
+
+
+def running_disguise() -> Disguise:
+    """Of the running call."""
+    call = _CALL.get()
+    return Disguise() if call is None else call.disguise
 
 
 def hold_to_approved(foreseen: Foreseen) -> None:

@@ -27,8 +27,9 @@ from mcp_tools.manifest_documents import MAX_CHARACTERS, described, documents_of
 from mcp_tools.manifest_targets import Wanted, targets_of
 from mcp_tools.object_names import namespace_name
 from mcp_tools.object_writes import APPLY, check_preconditions, with_preconditions
+from mcp_tools.proposed_values import WHOLE, disguise_proposed
 from mcp_tools.redaction_marks import contains_mark
-from mcp_tools.request_guard import hold_to_approved
+from mcp_tools.request_guard import hold_to_approved, running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
 
 MADE_HERE_SECONDS = 10.0
@@ -113,10 +114,18 @@ async def _try(tools: ToolContext, wanted: Wanted, *, force: bool, dry_run: bool
         metadata = wanted.document["metadata"]
         check_preconditions(target.title, before, str(metadata.get("uid") or ""), str(metadata.get("resourceVersion") or ""))
     asked = tools.redactor.redact_object(copy.deepcopy(wanted.document))
+    disguise_proposed(before, asked, WHOLE, running_disguise(), target.title)
     foreseen = Changed(kind=target.kind, before=before, after=asked, action="untried")
     try:
         after, warnings = await target.patched(
-            tools, wanted.document, APPLY, doing=f"apply {target.title}", dry_run=True, query=_force(force), before=before
+            tools,
+            wanted.document,
+            APPLY,
+            doing=f"apply {target.title}",
+            dry_run=True,
+            query=_force(force),
+            before=before,
+            proposed=True,
         )
     except NotFound:
         if not wanted.made_here:
@@ -167,7 +176,7 @@ async def _send(tools: ToolContext, tried: _Tried, *, force: bool) -> _Tried:
             # nobody owns a field of what does not exist: without force the API server refuses to overwrite what has appeared
             after, warnings = await target.patched(
                 tools, document, APPLY, doing=f"apply {target.title}", dry_run=False, query=_force(force and before is not None),
-                before=before,
+                before=before, proposed=True,
             )  # fmt: skip
             break
         except ClusterError as error:

@@ -132,8 +132,8 @@ def change_answer(
     What does not fit is left out in this order: manifests, long values, owned objects, changes, objects; `note` says so.
     """
     facts = _Facts(
-        action, tuple(changed), dry_run, plain_text(tools.redactor.redact_text(note)),
-        tuple(plain_text(tools.redactor.redact_text(warning)) for warning in warnings), owned,
+        action, tuple(changed), dry_run, plain_text(tools.redactor.redact_echo(note)),
+        tuple(plain_text(tools.redactor.redact_echo(warning)) for warning in warnings), owned,
     )  # fmt: skip
     foresee(facts.foreseen())
     whole = _render(facts, facts.parts(), manifests=True, left_out="")

@@ -19,6 +19,7 @@ from mcp_tools.object_names import container_name, namespace_name, object_name
 from mcp_tools.object_writes import Target, check_preconditions
 from mcp_tools.output_schemas import obj
 from mcp_tools.plain_text import plain_text
+from mcp_tools.request_guard import running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, listing, number, text, tool
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _answer(
     """All of the output is redacted before it is cut, so that no secret is halved past recognition."""
     lines = [*_lines(tools, output.stdout), *(f"stderr: {line}" for line in _lines(tools, output.stderr))]
     clean = tools.redactor.redact_object({"command": list(command)})["command"]
-    shown_command = plain_text(orjson.dumps(clean).decode())
+    shown_command = running_disguise().text(plain_text(orjson.dumps(clean).decode()), "command")
     reference = pod.reference() | {"container": container}
 
     def render(kept: Sequence[str]) -> ToolAnswer:
@@ -201,7 +202,9 @@ def _answer(
 
 
 def _lines(tools: ToolContext, stream: bytearray) -> list[str]:
-    return plain_text(tools.redactor.redact_text(stream.decode(errors="replace"))).splitlines()
+    """What a command prints may be the caller's own words: its marks are those of this call."""
+    text = plain_text(tools.redactor.redact_text(stream.decode(errors="replace")))
+    return running_disguise().text(text, "output").splitlines()
 
 
 TOOLS: tuple[ToolDeclaration, ...] = (run_command,)

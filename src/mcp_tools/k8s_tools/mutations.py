@@ -28,6 +28,8 @@ from mcp_tools.list_pages import decode_object
 from mcp_tools.object_names import namespace_name, new_object_name, object_name
 from mcp_tools.object_writes import scope_named
 from mcp_tools.owned_objects import defined_objects, namespace_content, owned_objects
+from mcp_tools.proposed_values import WHOLE, disguise_proposed
+from mcp_tools.request_guard import running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
 
 _DEPLOYMENTS = KINDS["deployments"]
@@ -76,6 +78,7 @@ async def create_deployment(
         dry_run=dry_run,
     )
     after = tools.redactor.redact_object(decode_object(answer.body))
+    disguise_proposed(None, after, WHOLE, running_disguise(), f"Deployment {scope}/{name}")
     note = f"{'would create' if dry_run else 'created'} Deployment {scope}/{name}: {replicas} × {image}"
     changed = Changed(kind=_DEPLOYMENTS, before=None, after=after)
     return change_answer(tools, "create", [changed], dry_run=dry_run, note=note, max_tokens=max_tokens, warnings=answer.warnings)

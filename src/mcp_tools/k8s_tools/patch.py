@@ -89,7 +89,7 @@ async def patch_resource(
     body = _bound(patch, uid, resource_version, before)
     try:
         after, warnings = await target.patched(
-            tools, body, _TYPES[type], doing=f"patch {target.title}", dry_run=dry_run, before=before
+            tools, body, _TYPES[type], doing=f"patch {target.title}", dry_run=dry_run, before=before, proposed=True
         )
     except ClusterError as error:
         if error.status != 415:
