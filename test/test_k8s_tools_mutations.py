@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from controlplane.api_client import ApiError
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
+from custom_resources import definition, installed
+from mcp_tools.namespace_contents import Contents, namespace_contents
 from mcp_tools.redaction import MARK
+from mcp_tools.server_policy import ServerPolicy, rules_of
 from server_fixtures import ToolClient
 
 
@@ -122,6 +127,45 @@ def test_deleting_a_namespace_says_what_it_holds(tools: ToolClient, control_plan
     answer = tools("k8s_delete_resource", kind="ns", name=fresh_namespace, dry_run=True)
     assert "1 pods" in answer["note"]
     assert control_plane.api.get(f"/api/v1/namespaces/{fresh_namespace}")["status"]["phase"] == "Active"
+
+
+def test_deleting_a_namespace_names_the_custom_resources_in_it(
+    tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    group = f"{fresh_namespace}.example.com"
+    with installed(control_plane.api, definition("widgets", group, "Widget"), definition("nothings", group, "Nothing")):
+        for name in ("one", "two"):
+            body = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": name}}
+            control_plane.api.post(f"/apis/{group}/v1/namespaces/{fresh_namespace}/widgets", body)
+        note = tools("k8s_delete_resource", kind="ns", name=fresh_namespace, dry_run=True)["note"]
+        assert f"2 widgets.{group}" in note
+        assert "nothings" not in note, "there are none"
+        assert "could not be counted" not in note
+
+
+def test_what_is_in_a_namespace_and_cannot_be_counted_is_named(
+    tool_client: Callable[..., ToolClient], control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    group = f"{fresh_namespace}.example.com"
+    with installed(control_plane.api, definition("widgets", group, "Widget")):
+        denied = ServerPolicy(approval="client", deny=rules_of([f"kind=widgets.{group}"], "--deny", []))
+        client = tool_client(control_plane.kubeconfig, policy=denied)
+        note = client("k8s_delete_resource", kind="ns", name=fresh_namespace, dry_run=True)["note"]
+        assert f"could not be counted: widgets.{group}" in note
+        assert "configmaps" in note, "the others are counted all the same"
+
+        async def bounded(**bounds: Any) -> Contents:
+            context = tool_client(control_plane.kubeconfig).gate().tools
+            try:
+                return await namespace_contents(context.clusters.api(""), context.discovery, fresh_namespace, **bounds)
+            finally:
+                await context.close()
+
+        assert f"widgets.{group}" in asyncio.run(bounded(most=0)).uncounted
+        late = asyncio.run(bounded(seconds=0))
+        assert late.counts == {}
+        assert "pods" in late.uncounted
+        assert "custom resources" in late.told()
 
 
 @pytest.mark.parametrize(

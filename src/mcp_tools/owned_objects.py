@@ -62,7 +62,7 @@ async def defined_objects(api: ClusterApi, definition: dict[str, Any]) -> dict[s
     try:
         plural, group = api_label(str(names.get("plural"))), api_group(str(spec.get("group")))
         kind = generic_kind(f"{plural}.{group}", group, api_label(str(versions[0] if versions else "")), plural, False)
-        return {kind.name: await _count_in(api, kind, "") or 0}
+        return {kind.name: await count_in(api, kind, "") or 0}
     except (ClusterError, InvalidArguments):
         return None
 
@@ -72,14 +72,14 @@ async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] |
     counts = {}
     try:
         for kind in KINDS.values():
-            if kind.namespaced and (count := await _count_in(api, kind, namespace)) is not None:
+            if kind.namespaced and (count := await count_in(api, kind, namespace)) is not None:
                 counts[kind.name] = count
     except ClusterError:
         return None
     return {name: count for name, count in counts.items() if count}
 
 
-async def _count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
+async def count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
     """None for a kind that this cluster is without."""
     doing = f"count {kind.name} in {namespace}"
     try:

@@ -29,7 +29,7 @@ _NAMESPACE = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
 _FULL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")
 _UNDECLARED = ("bindings", "componentstatuses", "endpoints", "podtemplates", "replicationcontrollers")
 """Kinds of the core group that have no declaration here, and no group to be told by."""
-_SAME_OBJECTS = {
+SERVED_TWICE = {
     ("events.k8s.io", "events"): ("", "events"),
     ("metrics.k8s.io", "pods"): ("", "pods"),
     ("metrics.k8s.io", "nodes"): ("", "nodes"),
@@ -162,12 +162,12 @@ def _resource_of(kind: str) -> tuple[str, str]:
     if _FULL_NAME.match(wanted) is None:
         return "", ""
     plural, _, group = wanted.partition(".")
-    return _SAME_OBJECTS.get((group, plural), (group, plural))
+    return SERVED_TWICE.get((group, plural), (group, plural))
 
 
 def object_of(target: ApiTarget) -> tuple[str, str]:
     """API group and plural; of what is served twice, of the first."""
-    return _SAME_OBJECTS.get((target.group, target.resource), (target.group, target.resource))
+    return SERVED_TWICE.get((target.group, target.resource), (target.group, target.resource))
 
 
 def _about(rule: Rule, target: ApiTarget) -> bool:

@@ -25,9 +25,10 @@ from mcp_tools.k8s_tools.change_answers import (
 )
 from mcp_tools.k8s_tools.reading import read_object
 from mcp_tools.list_pages import decode_object
+from mcp_tools.namespace_contents import Contents, namespace_contents
 from mcp_tools.object_names import namespace_name, new_object_name, object_name
 from mcp_tools.object_writes import scope_named
-from mcp_tools.owned_objects import defined_objects, namespace_content, owned_objects
+from mcp_tools.owned_objects import defined_objects, owned_objects
 from mcp_tools.proposed_values import WHOLE, disguise_proposed
 from mcp_tools.request_guard import running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
@@ -144,7 +145,7 @@ async def delete_resource(
     )
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
     title = title_of(found, scope, name)
-    content = await _content(api, found, name, before)
+    content = await _content(tools, api, found, name, before)
     answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {title}", dry_run=dry_run)
     after = _left(tools, answer, before)
     note = _deletion_note(
@@ -156,11 +157,14 @@ async def delete_resource(
     )  # fmt: skip
 
 
-async def _content(api: ClusterApi, kind: Kind, name: str, manifest: dict[str, Any]) -> dict[str, int] | None:
-    """What goes with a Namespace or a CustomResourceDefinition; None for other kinds, and when it is not known."""
+async def _content(tools: ToolContext, api: ClusterApi, kind: Kind, name: str, manifest: dict[str, Any]) -> Contents:
+    """What goes with a Namespace or a CustomResourceDefinition."""
     if kind.name == "namespaces":
-        return await namespace_content(api, name)
-    return await defined_objects(api, manifest) if kind.name == "customresourcedefinitions" else None
+        return await namespace_contents(api, tools.discovery, name)
+    if kind.name != "customresourcedefinitions":
+        return Contents()
+    counts = await defined_objects(api, manifest)
+    return Contents(uncounted=(name,)) if counts is None else Contents(counts)
 
 
 def _left(tools: ToolContext, answer: Answer, before: dict[str, Any]) -> dict[str, Any] | None:
@@ -176,7 +180,7 @@ def _deletion_note(
     title: str,
     owned: list[dict[str, str]] | None,
     propagation: str,
-    content: dict[str, int] | None,
+    content: Contents,
     *,
     dry_run: bool,
     still_there: bool,
@@ -190,8 +194,8 @@ def _deletion_note(
             f"{count} {kind}{'s' * (count > 1)}" for kind, count in Counter(item["kind"] for item in owned).items()
         )
         parts.append(f"{counts} it owns {'stay, without owner' if propagation == 'Orphan' else f'go with it ({propagation})'}")
-    if content:
-        parts.append("everything in it goes with it: " + ", ".join(f"{count} {name}" for name, count in content.items()))
+    if told := content.told():
+        parts.append(told)
     return "; ".join(parts)
 
 
