@@ -442,6 +442,23 @@ async def test_many_labels_and_variables_do_not_push_the_image_out_of_what_is_sh
     assert "changed fields shown" in text
 
 
+async def test_what_no_answer_holds_is_approved_by_nobody_not_even_by_a_policy(
+    control_plane: ControlPlane, fresh_namespace: str, gateway_on: Opener
+) -> None:
+    path = f"/api/v1/namespaces/{fresh_namespace}/configmaps"
+    control_plane.api.post(path, {"metadata": {"name": "large"}})
+    arguments = {
+        "kind": "configmaps",
+        "name": "large",
+        "namespace": fresh_namespace,
+        "patch": {"data": {"words": "no end " * 90_000}},
+    }
+    approver = PolicyApprover.parse([f"all:namespace={fresh_namespace}"])
+    with pytest.raises(ApprovalNeeded, match="change less in one call"):
+        await Operations(await gateway_on(), approver).perform("k8s_patch_resource", arguments, on_event=lambda _: None)
+    assert "data" not in control_plane.api.get(f"{path}/large")
+
+
 async def test_a_dry_run_is_signed_as_one(fresh_namespace: str, gateway_on: Opener) -> None:
     gateway = await gateway_on()
     await gateway.call(CREATE, {"name": "web", "namespace": fresh_namespace, "image": "a:1", "dry_run": True})

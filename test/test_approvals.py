@@ -164,6 +164,25 @@ def test_a_long_list_of_changes_says_how_much_of_it_is_shown() -> None:
     assert "30 of 40 changed fields shown" in request.describe()
 
 
+LONG = replace(
+    DELETE,
+    changes=(*(f"field{n}: {n}" for n in range(40)), "last: " + "x" * 3000 + "end"),
+    others=tuple(ObjectRef(kind="Pod", name=f"pod-{n}", namespace="dev") for n in range(30)),
+    said=tuple(f"argument {n}" for n in range(40)),
+    warnings=tuple(f"warning {n}" for n in range(40)),
+)
+
+
+def test_a_part_says_how_much_is_missing_and_the_whole_misses_nothing() -> None:
+    part, whole = LONG.question(), LONG.question(whole=True)
+    for told in ("20 of 31 objects", "30 of 41 changed fields", "30 of 40 arguments", "30 of 40 warnings"):
+        assert f"… {told} shown" in part
+    for last in ("pod-29", "field39: 39", "xend", "argument 39", "warning 39"):
+        assert last not in part
+        assert last in whole
+    assert "argument" not in LONG.describe(whole=True), "what was said is for the person, not for errors and logs"
+
+
 async def test_a_policy_without_a_cluster_covers_no_other_context_that_the_model_names() -> None:
     elsewhere = replace(DELETE, cluster="kind-prod", in_use=False)
     with pytest.raises(ApprovalNeeded):

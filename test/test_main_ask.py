@@ -171,6 +171,31 @@ def test_at_the_terminal_only_a_typed_yes_changes_the_cluster(
     assert (name in deployments(live_cluster)) is created
 
 
+@pytest.mark.parametrize(("then", "created"), [("\r", False), ("y\r", True)])
+def test_a_yes_to_a_part_of_a_change_shows_the_rest_and_asks_again(
+    main_on_terminal: StartOnTerminal, live_cluster: DemoCluster, scripted_model: ScriptedModel, then: str, created: bool
+) -> None:
+    name = f"long-{created}".lower()
+    labels = {f"label-{number:02}": "x" for number in range(40)}
+    env = {"DB_PASSWORD": "cnry-said-by-the-model"}
+    scripted_model.calls((CREATE[0], CREATE[1] | {"name": name, "labels": labels, "env": env})).says("That was it.")
+    terminal = main_on_terminal(environment=with_model(live_cluster.environment, scripted_model))
+    terminal.expect("demo/shop ❯")
+    terminal.line("create it")
+    part = terminal.expect(r"This is not all of it\.", seconds=60)
+    assert "changed fields shown" in part
+    assert "metadata.labels.label-39" not in part
+    terminal.type("y\r")
+    whole = terminal.expect(r"Apply this change\? \[y/N\]")
+    assert "metadata.labels.label-39" in whole
+    assert "cnry-said-by-the-model" in whole, "nobody agrees to a mark"
+    assert name not in deployments(live_cluster), "the first yes was to a part"
+    terminal.type(then)
+    terminal.expect("approved by" if created else "refused by")
+    terminal.expect("That was it")
+    assert (name in deployments(live_cluster)) is created
+
+
 def test_a_yes_that_was_typed_before_the_question_does_not_count(
     main_on_terminal: StartOnTerminal, live_cluster: DemoCluster, scripted_model: ScriptedModel
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _SHOWN_CHANGES = 30
 _SHOWN_OBJECTS = 20
+_SHOWN_CHARACTERS = 2_000
+"""Of a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class ApprovalRequest:
     """One line per changed field: `spec.replicas: 2 → 3`."""
     blast_radius: tuple[str, ...] = ()
     """One line each: what else is touched, owned pods, replicas left."""
+    said: tuple[str, ...] = ()
+    """The arguments, where the lines above hide something of them: nobody agrees to a mark. For the person, not for errors."""
     warnings: tuple[str, ...] = ()
     irreversible: str = ""
     """What cannot be undone, in one sentence; "" when everything can."""
@@ -72,19 +76,33 @@ class ApprovalRequest:
         more = f" and {len(self.others)} more" if self.others else ""
         return f"{self.action} {self.target}{more}" + (f" in cluster {self.cluster}" if self.cluster else "")
 
-    def describe(self) -> str:
-        """Everything a person needs to decide, several lines, plain text."""
-        shown = self.changes[:_SHOWN_CHANGES]
-        listed = [f"  object: {one}" for one in self.objects[:_SHOWN_OBJECTS]] if self.others else []
-        if len(self.objects) > _SHOWN_OBJECTS:
-            listed.append(f"  … {_SHOWN_OBJECTS} of {len(self.objects)} objects shown")
-        lines = [self.title, *listed, *(f"  touches: {line}" for line in self.blast_radius), *(f"  {line}" for line in shown)]
-        if len(self.changes) > len(shown):
-            lines.append(f"  … {len(shown)} of {len(self.changes)} changed fields shown")
-        lines += [f"  warning: {line}" for line in self.warnings]
+    def question(self, *, whole: bool = False) -> str:
+        """For the person who is asked: what it would do, and what was said. Only `whole` may be approved."""
+        return "\n".join([self.describe(whole=whole), *self._some([f"  said: {line}" for line in self.said], "arguments", whole)])
+
+    def describe(self, *, whole: bool = False) -> str:
+        """What would happen, several lines, plain text. What is left out is said, unless it is `whole`."""
+        objects = [f"  object: {one}" for one in self.objects] if self.others else []
+        lines = [
+            self.title,
+            *self._some(objects, "objects", whole, _SHOWN_OBJECTS),
+            *self._some([f"  touches: {line}" for line in self.blast_radius], "consequences", whole),
+            *self._some([f"  {line}" for line in self.changes], "changed fields", whole),
+            *self._some([f"  warning: {line}" for line in self.warnings], "warnings", whole),
+        ]
         if self.irreversible:
             lines.append(f"  cannot be undone: {self.irreversible}")
         return "\n".join(lines)
+
+    @staticmethod
+    def _some(lines: Sequence[str], what: str, whole: bool, most: int = _SHOWN_CHANGES) -> Sequence[str]:
+        if whole:
+            return lines
+        cut = [
+            line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}… ({len(line)} characters)"
+            for line in lines[:most]
+        ]
+        return [*cut, f"  … {most} of {len(lines)} {what} shown"] if len(lines) > most else cut
 
     def same_change(self, other: ApprovalRequest) -> bool:
         """Whether an approval of this one holds for the other: same tool, arguments, cluster, object and spec."""

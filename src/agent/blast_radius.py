@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from agent.approval_request import ObjectRef
     from agent.cache_first_gateway import CacheFirstGateway
 
-_SHOWN_NAMES = 5
 _MOST_COUNTED = 1000
 _DATA_KINDS = ("PersistentVolumeClaim", "PersistentVolume")
 
@@ -60,7 +59,7 @@ def _several(preview: Mapping[str, Any]) -> Sequence[str]:
     for one in preview.get("objects") or ():
         place = f"{one['namespace']}/{one['name']}" if one.get("namespace") else str(one.get("name"))
         names.setdefault(str(one.get("action") or "changed"), []).append(f"{one.get('kind')} {place}")
-    return [f"{len(found)} {action}: {_some(found)}" for action, found in names.items()]
+    return [f"{len(found)} {action}: {_names(found)}" for action, found in names.items()]
 
 
 def _replicas(preview: Mapping[str, Any]) -> str:
@@ -93,7 +92,7 @@ def _owned(preview: Mapping[str, Any]) -> Sequence[str]:
     for item in owned:
         names.setdefault(str(item["kind"]), []).append(str(item["name"]))
     whole = "" if total == len(owned) else f" ({len(owned)} of {total} listed)"
-    return [f"{len(found)} {kind} owned by it{whole}: {_some(found)}" for kind, found in names.items()]
+    return [f"{len(found)} {kind} owned by it{whole}: {_names(found)}" for kind, found in names.items()]
 
 
 async def _pods_on(gateway: CacheFirstGateway, node: str, cluster: str) -> str:
@@ -103,9 +102,8 @@ async def _pods_on(gateway: CacheFirstGateway, node: str, cluster: str) -> str:
     except K8sMcpError as error:
         return f"pods that run on it: unknown ({str(error)[:120]})"
     found = [f"{row['namespace']}/{row['name']}" for row in answer.rows]
-    return f"{len(found)}{'+' if answer.continue_token else ''} pods run on it" + (f": {_some(found)}" if found else "")
+    return f"{len(found)}{'+' if answer.continue_token else ''} pods run on it" + (f": {_names(found)}" if found else "")
 
 
-def _some(names: Sequence[str]) -> str:
-    rest = f", … {_SHOWN_NAMES} of {len(names)} shown" if len(names) > _SHOWN_NAMES else ""
-    return ", ".join(names[:_SHOWN_NAMES]) + rest
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names)

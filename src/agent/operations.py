@@ -15,9 +15,22 @@ from agent.approvals import Approver
 from agent.blast_radius import blast_radius, irreversible
 from agent.cached_read import GET
 from agent.other_server_calls import call_of
-from configuration.errors import Conflict, DryRunRefused, K8sMcpError, NotFound, ServerGone, ToolError, ToolTimeout, UnknownKind
+from configuration.errors import (
+    ApprovalNeeded,
+    Conflict,
+    DryRunRefused,
+    K8sMcpError,
+    NotFound,
+    ServerGone,
+    ToolError,
+    ToolTimeout,
+    UnknownKind,
+)
 from kinds.registry import find_kind
+from mcp_tools.foreseen_changes import arguments_in_full
 from mcp_tools.qualified_names import is_qualified
+from mcp_tools.redaction_marks import MARK_START
+from mcp_tools.tool_spec import MORE_IN_A_LARGER_ANSWER
 
 if TYPE_CHECKING:
     from agent.cache_first_gateway import CacheFirstGateway
@@ -97,13 +110,14 @@ class Operations:
                 _unforeseen(spec, arguments, cluster, in_use=cluster == self._gateway.cluster),
                 cluster_uid=cluster_uid, warnings=(str(refused),), irreversible="unknown: it could not be tried beforehand",
             )  # fmt: skip
+        _refuse_what_was_cut(spec, preview)
         target, *others = _targets(preview)
         # what surrounds the object was shown once; afterwards only the object itself decides
         radius = known.blast_radius if known else await blast_radius(self._gateway, target, preview, cluster=cluster)
         return ApprovalRequest(
             tool=spec.name, arguments=arguments, action=str(preview.get("action") or spec.name), cluster=cluster,
             cluster_uid=cluster_uid, in_use=cluster == self._gateway.cluster, target=target, others=tuple(others),
-            changes=_change_texts(preview), blast_radius=radius,
+            changes=_change_texts(preview), blast_radius=radius, said=_said(preview, arguments),
             warnings=tuple(str(warning) for warning in preview.get("warnings") or ()),
             irreversible=irreversible(target, preview),
         )  # fmt: skip
@@ -172,6 +186,22 @@ def _for_preview(spec: ToolSpec) -> dict[str, Any]:
     """A person decides over the whole of it; the budget of the arguments is the model's."""
     budget = spec.input_schema.get("properties", {}).get("max_tokens")
     return {"dry_run": True} | ({"max_tokens": budget["maximum"]} if budget else {})
+
+
+def _refuse_what_was_cut(spec: ToolSpec, preview: Mapping[str, Any]) -> None:
+    """A preview that did not fit into the largest answer names neither all objects nor whole values: nobody and no policy can
+    approve that. Of a deletion only the manifest of what goes is left out, which is not shown anyway."""
+    if preview.get("action") != "delete" and MORE_IN_A_LARGER_ANSWER in str(preview.get("note")):
+        raise ApprovalNeeded(
+            f"{spec.name}: what would change is more than one answer holds, so it cannot be shown; nothing was changed, "
+            "change less in one call"
+        )
+
+
+def _said(preview: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """All arguments, as the server's own question tells them, when a new value is shown as a mark."""
+    hidden = any(MARK_START in str(change.get("new")) for change in preview.get("changes") or ())
+    return tuple(arguments_in_full(arguments).splitlines()) if hidden else ()
 
 
 def _targets(preview: Mapping[str, Any]) -> list[ObjectRef]:

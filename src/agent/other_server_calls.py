@@ -12,8 +12,6 @@ from mcp_tools.plain_text import plain_text
 if TYPE_CHECKING:
     from mcp_tools.tool_spec import ToolSpec
 
-_SHOWN_CHARACTERS = 2_000
-
 
 def call_of(spec: ToolSpec, arguments: Mapping[str, Any]) -> ApprovalRequest:
     """The call as it will be made. It belongs to no cluster: a policy that names one does not match."""
@@ -31,6 +29,5 @@ def call_of(spec: ToolSpec, arguments: Mapping[str, Any]) -> ApprovalRequest:
 
 
 def _shown(value: Any) -> str:
-    """On one line, so that no value can look like a line of the question."""
-    text = plain_text(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+    """Whole, and on one line, so that no value can look like a line of the question."""
+    return plain_text(json.dumps(value, ensure_ascii=False))

@@ -69,7 +69,7 @@ def told_in_full(foreseen: Foreseen, given: Mapping[str, Any], marks_of: Callabl
     stood there before stays redacted. Where a new value cannot be told so, all arguments follow.
     """
     said = _Said(given, marks_of)
-    lines = [foreseen.note, *(f"warning: {one[:_LONGEST_WARNING]}" for one in foreseen.warnings[:_SHOWN_WARNINGS])]
+    lines = [foreseen.note, *_warnings(foreseen.warnings)]
     for change in foreseen.changes:
         if change["path"]:
             about = f"{change['object']} " if "object" in change else ""
@@ -78,6 +78,15 @@ def told_in_full(foreseen: Foreseen, given: Mapping[str, Any], marks_of: Callabl
     if said.is_incomplete:
         lines += ["With these arguments:", arguments_in_full(given)]
     return "\n".join(lines)
+
+
+def _warnings(warnings: Sequence[str]) -> list[str]:
+    """They come from the cluster, and must not push out what is approved; what is cut says so."""
+    shown = [
+        f"warning: {one}" if len(one) <= _LONGEST_WARNING else f"warning: {one[:_LONGEST_WARNING]}… ({len(one)} characters)"
+        for one in warnings[:_SHOWN_WARNINGS]
+    ]
+    return [*shown, *([f"… {len(shown)} of {len(warnings)} warnings shown"] if len(warnings) > len(shown) else [])]
 
 
 def arguments_in_full(arguments: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ BULK_MARK = "k8s-mcp/bulk"
 wants them listed sends the same key in the `_meta` of its tools/list."""
 WHOLE_ANSWER = 4_000_000
 """Tokens. No object and no page takes as many: the `max_tokens` of programs that want all there is."""
+MORE_IN_A_LARGER_ANSWER = "a larger max_tokens shows more"
+"""In the note of a dry run of which something was left out."""
 SMALLEST_BUDGET = 1000
 """Tokens: the least `max_tokens`. Less would not hold what an answer needs in any case: where from, how to get the rest."""
 

@@ -1,4 +1,7 @@
-"""The question before a change: what the dry run foresees, then y/N, and No unless somebody types yes."""
+"""The question before a change: what the dry run foresees, then y/N, and No unless somebody types yes.
+
+What is long is shown in part first. A yes to a part is none: it shows the rest, and asks again.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from agent.terminal.answer_view import AnswerView
 from agent.terminal.screen import Screen
 
 QUESTION = "Apply this change? [y/N] "
+QUESTION_OF_A_PART = "This is not all of it. Show the rest, and then decide? [a/N] "
+_GO_ON = ("a", "all", "y", "yes")
 
 
 class ApprovalDialogue:
@@ -27,17 +32,23 @@ class ApprovalDialogue:
         """What was typed; "" for Enter, Ctrl-C and Ctrl-D."""
         if self.view is not None:
             self.view.pause()
-        self._screen.warning(request.describe())
+        part, whole = request.question(), request.question(whole=True)
+        self._screen.warning(part)
         try:
-            return await self._answer()
+            if part != whole:
+                typed = await self._answer(QUESTION_OF_A_PART)
+                if typed.strip().lower() not in _GO_ON:
+                    return typed
+                self._screen.warning(whole)
+            return await self._answer(QUESTION)
         finally:
             if self.view is not None:
                 self.view.resume()
 
-    async def _answer(self) -> str:
+    async def _answer(self, question: str) -> str:
         session: PromptSession[str] = PromptSession(input=self._keyboard, output=self._output)
         clear_typeahead(session.input)  # keys typed before the question was on the screen do not answer it
         try:
-            return await session.prompt_async(QUESTION)
+            return await session.prompt_async(question)
         except (KeyboardInterrupt, EOFError):
             return ""

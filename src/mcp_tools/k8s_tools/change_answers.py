@@ -17,7 +17,7 @@ from mcp_tools.owned_objects import MAX_LISTED
 from mcp_tools.plain_text import plain_text
 from mcp_tools.request_guard import foresee
 from mcp_tools.tool_declaration import ToolAnswer, ToolContext, boolean, integer, text
-from mcp_tools.tool_spec import SMALLEST_BUDGET
+from mcp_tools.tool_spec import MORE_IN_A_LARGER_ANSWER, SMALLEST_BUDGET
 
 FIELD_MANAGER = "k8s-mcp"
 KIND = text("Plural, or plural.group.", max_length=316)
@@ -220,7 +220,7 @@ def _left_out(facts: _Facts, parts: Sequence[_Part], kept: Sequence[_Part]) -> s
         total, shown = sum(name == part for name, _ in parts), sum(name == part for name, _ in kept)
         total = len(facts.warnings) if part == "warnings" else total
         said += [f"{shown} of {total} {'owned objects' if part == 'owned' else part} shown"] if shown < total else []
-    more = "a larger max_tokens shows more" if facts.dry_run else "k8s_get_resource reads what is there now"
+    more = MORE_IN_A_LARGER_ANSWER if facts.dry_run else "k8s_get_resource reads what is there now"
     return f"{', '.join(said or ['long values are cut'])} ({more})"
 
 
