@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.answer import Answer
+from kinds.counted import counted
 from kinds.envelope import Envelope
 from mcp_tools.plain_text import plain_text, plain_value
 
@@ -86,7 +87,7 @@ def render_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], head: di
         text += (
             f"\n{shown} of {total} rows shown, the rest does not fit: filter, aggregate with SQL, or use limit={max(1, shown)}"
         )
-    return Rendered(text, f"{shown} of {total} rows" if shown < total else _count(total, "row"))
+    return Rendered(text, f"{shown} of {total} rows" if shown < total else counted(total, "row"))
 
 
 def framed(tool: str, text: str) -> str:
@@ -109,7 +110,7 @@ def compacted(messages: Sequence[Message], budget_tokens: int) -> tuple[list[Mes
         questions += 1
     if not results and not questions:
         return kept, ""
-    parts = [_count(results, "older tool result")] * bool(results) + [_count(questions, "older question")] * bool(questions)
+    parts = [counted(results, "older tool result")] * bool(results) + [counted(questions, "older question")] * bool(questions)
     return kept, f"the conversation outgrew AGENT_CONTEXT_WINDOW: {' and '.join(parts)} dropped from what the model sees"
 
 
@@ -163,7 +164,7 @@ def _render_lines(lines: list[str], head: dict[str, Any], budget_tokens: int) ->
         kept, shown = [lines[-1][-int(room * CHARACTERS_PER_TOKEN) :]], 1
     if shown < len(lines):
         head = head | {"cut": f"last {shown} of {len(lines)} lines shown; grep, since_seconds or tail_lines narrow it"}
-    summary = f"last {shown} of {len(lines)} lines" if shown < len(lines) else _count(len(lines), "line")
+    summary = f"last {shown} of {len(lines)} lines" if shown < len(lines) else counted(len(lines), "line")
     return Rendered("\n".join([_compact(head), *kept]), summary)
 
 
@@ -217,7 +218,3 @@ def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -35,9 +35,6 @@ _TYPES: Mapping[ColumnType, type[TypeEngine[Any]]] = {
 FORM = 2
 """Raised when the same declaration makes other tables, indexes or triggers; then everything is scanned anew."""
 
-HIDDEN_COLUMNS = frozenset({"row_id", "manifest", "sort_key"})
-"""Columns that mean nothing to somebody who writes SQL."""
-
 TABLES_OF_ALL_KINDS = ("labels", "annotations", "changes", "deleted_objects")
 _DELETED_AT_ONCE = 1000
 

@@ -57,10 +57,6 @@ class Lister:
         self._ttl = snapshot_ttl
         self._snapshots: OrderedDict[tuple[str, int], tuple[datetime, tuple[Stored, ...]]] = OrderedDict()
 
-    def expire_snapshots(self) -> None:
-        """Forget every snapshot: each continue token now answers 410, as after etcd's compaction."""
-        self._snapshots.clear()
-
     def page(self, resource: Resource, namespace: str, query: Mapping[str, str]) -> Page:
         """The page that `query` (limit, continue, selectors, resourceVersion) asks for."""
         limit = self._limit(query)

@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from configuration.errors import Expired, NotFound
+from kinds.counted import counted
 from kinds.envelope import Envelope, live
 from kinds.kind import row
 from kinds.list_query import ListQuery
@@ -126,8 +127,10 @@ async def read_list(
 
 def unread_note(malformed: int, partial: int) -> str:
     """What an envelope says about objects that could not be read."""
-    left_out = f"{malformed} objects could not be read and are left out" if malformed else ""
-    in_part = f"{partial} objects could be read in part only: what could not be is null or missing" if partial else ""
+    left_out = (
+        f"{counted(malformed, 'object')} could not be read and {'is' if malformed == 1 else 'are'} left out" if malformed else ""
+    )
+    in_part = f"{counted(partial, 'object')} could be read in part only: what could not be is null or missing" if partial else ""
     return "; ".join(note for note in (left_out, in_part) if note)
 
 
@@ -208,10 +211,10 @@ def _count_values(query: ListQuery, record: Record, found: _Found) -> None:
 def _values_there_are(found: _Found) -> str:
     """`status is one of Running (48), CrashLoopBackOff (12)`: a word that was misspelt must not read as "there are none"."""
     told = []
-    for name, counted in found.values.items():
-        shown = counted.most_common(_SHOWN_VALUES)
+    for name, values in found.values.items():
+        shown = values.most_common(_SHOWN_VALUES)
         words = ", ".join(f"{plain_text(value)[:_LONGEST_VALUE]} ({count})" for value, count in shown)
-        more = f", … {_SHOWN_VALUES} of {len(counted)} shown" if len(counted) > _SHOWN_VALUES else ""
+        more = f", … {_SHOWN_VALUES} of {len(values)} shown" if len(values) > _SHOWN_VALUES else ""
         told.append(f"{name} is one of {words}{more}")
     return "; ".join(told)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configuration.errors import InvalidArguments, NotFound, NotPermitted
+from kinds.counted import counted
 from kinds.label_selector import parse
 from kinds.registry import KINDS
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
@@ -72,9 +73,11 @@ async def sources_of_selector(api: ClusterApi, namespace: str, selector: str, wa
         raise NotFound(f"no pod in namespace {namespace} fits label_selector {selector[:200]!r}; k8s_list_pods shows their names")
     having = [found for pod in sorted(pods) if (found := _of_many(pod, wanted))]
     if not having:
-        raise InvalidArguments(f"none of the {len(pods)} pods has a container {wanted!r}")
+        raise InvalidArguments(f"of {counted(len(pods), 'pod')} none has a container {wanted!r}")
     if offset >= len(having):
-        raise InvalidArguments(f"offset={offset} is past the last of {len(having)} pods; leave offset out for the first ones")
+        raise InvalidArguments(
+            f"offset={offset} is past the last of {counted(len(having), 'pod')}; leave offset out for the first ones"
+        )
     count = _fitting_pods(having[offset:])
     sources = [source for of_pod in having[offset : offset + count] for source in of_pod]
     left_out = _not_read(having, offset, count, complete=complete)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.counted import counted
 from mcp_tools.redaction import Redactor
 
 Manifest = dict[str, Any]
@@ -102,8 +103,8 @@ def _statefulset(name: str, spec: Manifest, status: Manifest) -> Progress:
             False, f"{start} {updated} out of {wanted - partition} new pods have been updated (partition {partition})"
         )
     if not partition and status.get("updateRevision") != status.get("currentRevision"):
-        return Progress(False, f"{start} {updated} pods at revision {status.get('updateRevision')}")
-    return Progress(True, f'stateful set "{name}" successfully rolled out, {wanted} pods')
+        return Progress(False, f"{start} {counted(updated, 'pod')} at revision {status.get('updateRevision')}")
+    return Progress(True, f'stateful set "{name}" successfully rolled out, ' + counted(wanted, "pod"))
 
 
 def _number(mapping: Mapping[str, Any], key: str, default: int = 0) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from cache.cache_manager import CacheManager
 from cache.connection import connect_writer, database_errors, require_database
 from cache.scan_lock import ScanLock
+from kinds.counted import counted
 from kinds.registry import KINDS
 from scanner.settings import ScannerSettings
 
@@ -33,10 +34,11 @@ def clean_up_now(settings: ScannerSettings, *, forget: Sequence[str] = (), vacuu
         print()
         return
     for cluster, objects in forgotten.items():
-        print(f"{path}: forgot {cluster} with {objects} objects and their history")
+        print(f"{path}: forgot {cluster} with {counted(objects, 'object')} and their history")
     print(
-        f"{path}: removed {report.deleted_objects} deleted objects, {report.changes} changes, {report.findings} findings and "
-        f"{report.rows} rows of {len(report.purged)} kinds that were past their grace"
+        f"{path}: removed {counted(report.deleted_objects, 'deleted object')}, {counted(report.changes, 'change')}, "
+        f"{counted(report.findings, 'finding')} and {counted(report.rows, 'row')} past their grace, "
+        f"of {counted(len(report.purged), 'kind')}"
     )
     if vacuum:
         print(f"{path}: rewritten, {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from kinds.counted import counted
 from scanner.scan_report import KindReport, ScanReport
 
 PIPED_WIDTH = 200
@@ -46,7 +47,7 @@ def _total(report: ScanReport) -> str:
     clusters = len({row.cluster for row in report.kinds})
     refused = sum(row.outcome == "not_permitted" for row in report.kinds)
     failed = sum(row.outcome == "failed" for row in report.kinds)
-    parts = [f"{objects} objects of {len(scanned)} kinds in {clusters} cluster{'s' if clusters != 1 else ''}"]
+    parts = [f"{counted(objects, 'object')} of {counted(len(scanned), 'kind')} in {counted(clusters, 'cluster')}"]
     parts += [f"{refused} not permitted"] if refused else []
     parts += [f"{failed} failed"] if failed else []
     return f"{', '.join(parts)}; {report.duration_seconds:.2f} s"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from configuration.errors import ConfigurationError, K8sMcpError, NotPermitted, Partial
 from configuration.logs import FIELDS
+from kinds.counted import counted
 
 Outcome = Literal["scanned", "failed", "not_permitted", "not_served"]
 Strategy = Literal["list", "catch-up", "check", "follow"]
@@ -54,9 +55,9 @@ class KindReport:
             return f"{subject}: failed after {self.duration_seconds:.1f} s, what is cached stays: {self.error}"
         aside = f", {self.malformed} malformed" if self.malformed else ""
         where = f" in namespaces {', '.join(self.namespaces)}" if self.namespaces else ""
-        how = f"{self.pages} pages" if self.strategy == "list" else self.strategy
+        how = counted(self.pages, "page") if self.strategy == "list" else self.strategy
         return (
-            f"{subject}: {self.objects} objects{where} (+{self.added} ~{self.changed} -{self.removed}){aside}, "
+            f"{subject}: {counted(self.objects, 'object')}{where} (+{self.added} ~{self.changed} -{self.removed}){aside}, "
             f"{how} in {self.duration_seconds:.2f} s"
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cache.api_usage import HourlyUsage
 from cache.status import CacheStatus
+from kinds.counted import counted
 
 if TYPE_CHECKING:
     from scanner.status_command import KindStatus, StatusReport
@@ -42,7 +43,7 @@ def print_table(report: StatusReport) -> None:
 def _cells(row: KindStatus) -> tuple[str, ...]:
     age = "-" if row.age_seconds is None else f"{row.age_seconds} s"
     ttl = "-" if row.ttl_seconds is None else f"{row.ttl_seconds} s"
-    state = row.state if row.namespaces is None else f"{row.state} ({row.namespaces} namespaces)"
+    state = row.state if row.namespaces is None else f"{row.state} ({counted(row.namespaces, 'namespace')})"
     return (row.cluster, row.kind, state, row.strategy or "-", str(row.objects), age, ttl, str(row.malformed), row.error)
 
 

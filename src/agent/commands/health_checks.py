@@ -12,6 +12,7 @@ from agent.commands.options import CommandOptions
 from agent.source_ledger import human_age
 from agent.terminal.durations import took
 from configuration.errors import CacheMissing, ConfigurationError, K8sMcpError, KindNotServed, NotPermitted
+from kinds.counted import counted
 from kinds.registry import KINDS
 from mcp_tools.kubeconfig import IN_CLUSTER, KubeConfig, load_kubeconfig
 from mcp_tools.settings import ALL_CONTEXTS, context_names
@@ -100,7 +101,7 @@ async def check_mcp_server(examined: Examined) -> list[Check]:
         Check(
             "MCP server",
             "ok",
-            f"{name}: {len(tools)} tools, {reads} of them read-only, started in {took(time.monotonic() - started)}",
+            f"{name}: {counted(len(tools), 'tool')}, {reads} of them read-only, started in {took(time.monotonic() - started)}",
         )
     ]
 
@@ -123,7 +124,7 @@ def _other_server(found: ServerState) -> Check:
         return Check(
             "MCP servers",
             "ok",
-            f"{found.address.removeprefix('MCP server ')}: {found.tools} tools, each asks before it is called",
+            f"{found.address.removeprefix('MCP server ')}: {counted(found.tools, 'tool')}, each asks before it is called",
         )
     if found.state == "failed":
         return Check("MCP servers", "warn", found.problem, f"correct {found.name} in MCP_SERVERS_FILE; all else works without it")

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from configuration.errors import ClusterError, InvalidArguments
+from kinds.counted import counted
 from kinds.registry import declared_kind
 from mcp_tools.answer_budget import fitting
 from mcp_tools.k8s_api import ClusterApi
@@ -154,7 +155,7 @@ async def _all(tools: ToolContext, api: ClusterApi, namespace: str, max_tokens: 
             "cluster": api.context, "namespace": namespace, "question": "", "allowed": None, "reason": "", "rules": rows,
             "total": len(rules), "shown": len(rows), "complete": complete, "note": note,
         }  # fmt: skip
-        lines = [f"{len(rules)} rules in namespace {namespace} of {api.context}", "verbs\tresources\tnames"]
+        lines = [f"{counted(len(rules), 'rule')} in namespace {namespace} of {api.context}", "verbs\tresources\tnames"]
         lines += ["\t".join(",".join(rule[part]) or "-" for part in ("verbs", "resources", "names")) for rule in rows]
         return ToolAnswer(plain_text("\n".join([*lines, *([note] if note else [])])), structured)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kinds.counted import counted
 from mcp_tools.answer_budget import DEFAULT_TOKENS, fitting
 from mcp_tools.discovery import ApiResource
 from mcp_tools.output_schemas import obj
@@ -89,7 +90,7 @@ def _row(one: ApiResource) -> dict[str, Any]:
 
 
 def _as_text(context: str, shown: Sequence[ApiResource], total: int, unknown: Sequence[str], rest: str) -> str:
-    many = f"{len(shown)} of {total} kinds shown" if len(shown) < total else f"{total} kinds"
+    many = f"{len(shown)} of {total} kinds shown" if len(shown) < total else counted(total, "kind")
     lines = [f"{many} in {context}, live", "name\tkind\tversion\tnamespaced\tshort names"]
     for one in shown:
         cells = (one.full_name, one.kind, one.version, str(one.namespaced).lower(), ",".join(one.short_names) or "-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from configuration.errors import InvalidArguments
+from kinds.counted import counted
 from kinds.envelope import live
 from kinds.events import EventRecord
 from kinds.kind import Kind
@@ -104,7 +105,8 @@ async def list_events(
         left = len(folded) - skip - len(rows)
         notes = [f"{len(fitting_events)} events folded by object and reason"] if len(fitting_events) > len(folded) else []
         notes += [f"only {read.looked_at} events were read: narrow with namespace or kind and name"] if read.more else []
-        notes += [f"{left} rows left out: repeat with skip={skip + len(rows)}, or narrow the filters"] if left > 0 else []
+        rest = f"{counted(left, 'row')} left out: repeat with skip={skip + len(rows)}, or narrow the filters"
+        notes += [rest] if left > 0 else []
         envelope = live(
             api.context, "events", now=now, shown=len(rows), total=None if read.more else len(folded), more=left > 0,
             complete=not read.more, asked=asked, note="; ".join(notes),

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from configuration.errors import ClusterError, InvalidArguments
+from kinds.counted import counted
 from kinds.times import to_rfc3339
 from mcp_tools.answer_budget import fitting
 from mcp_tools.at_most import at_most
@@ -299,7 +300,7 @@ async def _drift(asked: _Asked, record: Release, only: str) -> ToolAnswer:
         if not objects:
             note = f"no object is called {only!a}" if only else "the release has no objects"
         words = ", ".join(f"{count} {_STATES[state]}" for state, count in counts.items()) or "nothing to compare"
-        lines = [f"{len(objects)} objects: {words}", *map(_drift_line, shown)]
+        lines = [f"{counted(len(objects), 'object')}: {words}", *map(_drift_line, shown)]
         lines += [f"besides: {', '.join(added[:10])}"] if added else []
         facts = {"rows": list(shown), "counts": counts, "added": added[:10], "total": len(rows), "shown": len(shown)}
         return asked.answer(lines, **facts, note=note)

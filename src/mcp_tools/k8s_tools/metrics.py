@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configuration.errors import NotPermitted
+from kinds.counted import counted
 from kinds.envelope import live
 from kinds.label_selector import parse
 from kinds.nodes import NodeRecord
@@ -86,7 +87,7 @@ async def top(
     def render(shown: Sequence[dict[str, Any]]) -> ToolAnswer:
         left = len(rows) - skip - len(shown)
         notes = [f"all together {total[0]}m CPU, {total[1] // 2**20} MiB; highest {sort_by} first"]
-        notes += [f"{left} rows left out: repeat with skip={skip + len(shown)}"] if left > 0 else []
+        notes += [f"{counted(left, 'row')} left out: repeat with skip={skip + len(shown)}"] if left > 0 else []
         notes += ["percentages are missing: nodes may not be listed"] if kind == "nodes" and not allocatable else []
         notes += [f"only {usage.looked_at} were read: narrow with namespace or label_selector"] if usage.more else []
         envelope = live(

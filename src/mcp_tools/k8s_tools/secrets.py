@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kinds.counted import counted
 from kinds.registry import KINDS
 from kinds.times import to_rfc3339
 from mcp_tools.answer_budget import fitting
@@ -122,7 +123,7 @@ def _answer(
     if len(shown) < len(keys) + len(certificates):
         note = f"{len(some_keys)} of {len(keys)} keys and {len(some)} of {len(certificates)} certificates shown; raise max_tokens"
     structured = head | {"keys": some_keys, "certificates": some} | facts | {"note": note}
-    lines = [f"Secret {head['namespace']}/{head['name']} ({head['type']}): {len(keys)} keys, values not shown"]
+    lines = [f"Secret {head['namespace']}/{head['name']} ({head['type']}): {counted(len(keys), 'key')}, values not shown"]
     lines += [f"{row['key']}\t{row['bytes']} B\t{row['fingerprint'] or '-'}\t{_words(row)}" for row in some_keys]
     for row in some:
         lines.append(f"certificate in {row['key']}: {row['subject']} by {row['issuer']}, until {row['not_after']}")
