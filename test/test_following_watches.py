@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ from mcp_tools.k8s_tools import following
 
 FollowerFactory = Callable[..., Any]
 CHURN_SECONDS = 8
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane, tmp_path: Path) -> Iterator[FaultProxy]:
+    """Between the server and the control plane; named after `follower`, it is closed first."""
+    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as between:
+        yield between
 
 
 def write(cluster: ControlPlane, namespace: str, name: str, **data: str) -> None:
@@ -75,47 +82,45 @@ async def follow(server: Follower, kind: str, namespace: str, cursor: str, seen:
 
 @pytest.mark.parametrize("broken", [False, True], ids=["requests that end", "connections that break"])
 async def test_under_churn_nothing_is_lost_or_told_twice_where_one_request_follows_another(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path, broken: bool
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy, broken: bool
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig, seconds=(1, 2))
-        cursor = await server.cursor("configmaps", fresh_namespace)
-        seen: list[str] = []
-        stop = asyncio.Event()
-        async with churn(control_plane, fresh_namespace) as written:
-            following_it = asyncio.create_task(follow(server, "configmaps", fresh_namespace, cursor, seen, stop))
-            if broken:
-                await asyncio.sleep(1)
-                proxy.inject(Fault(action="cut line", path="*/configmaps", verb="watch"))
-            await asyncio.sleep(CHURN_SECONDS)
-        await until(lambda: len(seen) >= len(written), "the last changes")
-        stop.set()
-        await following_it
-        assert seen == written
-        assert len(proxy.since(0, verb="watch")) >= 3
+    server: Follower = await follower(proxy.kubeconfig, seconds=(1, 2))
+    cursor = await server.cursor("configmaps", fresh_namespace)
+    seen: list[str] = []
+    stop = asyncio.Event()
+    async with churn(control_plane, fresh_namespace) as written:
+        following_it = asyncio.create_task(follow(server, "configmaps", fresh_namespace, cursor, seen, stop))
+        if broken:
+            await asyncio.sleep(1)
+            proxy.inject(Fault(action="cut line", path="*/configmaps", verb="watch"))
+        await asyncio.sleep(CHURN_SECONDS)
+    await until(lambda: len(seen) >= len(written), "the last changes")
+    stop.set()
+    await following_it
+    assert seen == written
+    assert len(proxy.since(0, verb="watch")) >= 3
 
 
 async def test_two_clients_in_different_places_each_get_everything(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig)
-        start = await server.cursor("configmaps", fresh_namespace)
-        fast, slow, quick_cursor, slow_cursor = list[str](), list[str](), start, start
-        for round_ in range(4):
-            for number in range(3):
-                await asyncio.to_thread(write, control_plane, fresh_namespace, f"c{round_}{number}")
-            result = await server.poll_one("configmaps", fresh_namespace, quick_cursor)
-            fast, quick_cursor = fast + told(result), result["cursor"]
-            result = await server.poll_one("configmaps", fresh_namespace, slow_cursor, max_changes=2)
-            slow, slow_cursor = slow + told(result), result["cursor"]
-        while "c32" not in {name for _, name in slow}:
-            result = await server.poll_one("configmaps", fresh_namespace, slow_cursor, max_changes=2, wait_seconds=5)
-            slow, slow_cursor = slow + told(result), result["cursor"]
-        fast += told(await server.poll_one("configmaps", fresh_namespace, quick_cursor))
-        assert [name for _, name in slow if name.startswith("c")] == [f"c{r}{n}" for r in range(4) for n in range(3)]
-        assert slow == fast
-        assert len(proxy.since(0, verb="watch")) == 1
+    server: Follower = await follower(proxy.kubeconfig)
+    start = await server.cursor("configmaps", fresh_namespace)
+    fast, slow, quick_cursor, slow_cursor = list[str](), list[str](), start, start
+    for round_ in range(4):
+        for number in range(3):
+            await asyncio.to_thread(write, control_plane, fresh_namespace, f"c{round_}{number}")
+        result = await server.poll_one("configmaps", fresh_namespace, quick_cursor)
+        fast, quick_cursor = fast + told(result), result["cursor"]
+        result = await server.poll_one("configmaps", fresh_namespace, slow_cursor, max_changes=2)
+        slow, slow_cursor = slow + told(result), result["cursor"]
+    while "c32" not in {name for _, name in slow}:
+        result = await server.poll_one("configmaps", fresh_namespace, slow_cursor, max_changes=2, wait_seconds=5)
+        slow, slow_cursor = slow + told(result), result["cursor"]
+    fast += told(await server.poll_one("configmaps", fresh_namespace, quick_cursor))
+    assert [name for _, name in slow if name.startswith("c")] == [f"c{r}{n}" for r in range(4) for n in range(3)]
+    assert slow == fast
+    assert len(proxy.since(0, verb="watch")) == 1
 
 
 async def test_clients_too_far_apart_for_one_buffer_have_a_watch_each(
@@ -150,21 +155,20 @@ async def test_clients_too_far_apart_for_one_buffer_have_a_watch_each(
 
 
 async def test_a_watch_that_nobody_polls_is_closed_and_its_cursor_still_good(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig, idle_seconds=0.3)
-        start = await server.cursor("configmaps", fresh_namespace)
-        waiting = asyncio.create_task(server.poll_one("configmaps", fresh_namespace, start, wait_seconds=1))
-        await until(lambda: server.watches.held(control_plane.context) == 1, "the watch")
-        result = await waiting
-        assert server.watches.held(control_plane.context) == 1, "closed while somebody waited"
-        await until(lambda: server.watches.held(control_plane.context) == 0, "the watch to be closed")
-        await until(lambda: all(request.ended for request in proxy.since(0)), "the request to end")
-        await asyncio.to_thread(write, control_plane, fresh_namespace, "meanwhile")
-        result = await server.poll_one("configmaps", fresh_namespace, result["cursor"])
-        assert ("ADDED", "meanwhile") in told(result)
-        assert len(proxy.since(0, verb="watch")) == 2
+    server: Follower = await follower(proxy.kubeconfig, idle_seconds=0.3)
+    start = await server.cursor("configmaps", fresh_namespace)
+    waiting = asyncio.create_task(server.poll_one("configmaps", fresh_namespace, start, wait_seconds=1))
+    await until(lambda: server.watches.held(control_plane.context) == 1, "the watch")
+    result = await waiting
+    assert server.watches.held(control_plane.context) == 1, "closed while somebody waited"
+    await until(lambda: server.watches.held(control_plane.context) == 0, "the watch to be closed")
+    await until(lambda: all(request.ended for request in proxy.since(0)), "the request to end")
+    await asyncio.to_thread(write, control_plane, fresh_namespace, "meanwhile")
+    result = await server.poll_one("configmaps", fresh_namespace, result["cursor"])
+    assert ("ADDED", "meanwhile") in told(result)
+    assert len(proxy.since(0, verb="watch")) == 2
 
 
 async def test_a_server_that_ends_leaves_no_task_and_no_socket(
@@ -227,72 +231,68 @@ async def test_changes_that_nobody_takes_end_in_expired(
 
 
 async def test_a_connection_that_leads_nowhere_is_noticed_and_replaced(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig, silence_seconds=2)
-        start = await server.cursor("configmaps", fresh_namespace)
-        first = await server.poll_one("configmaps", fresh_namespace, start)
-        hanging = proxy.inject(Fault(action="hang", path="*/configmaps", verb="watch", count=None))
-        await asyncio.to_thread(write, control_plane, fresh_namespace, "unheard")
-        await until(lambda: hanging.hits, "the event to be held back")
-        hanging.count = 0
-        began = time.time()
-        result = await server.poll_one("configmaps", fresh_namespace, first["cursor"], wait_seconds=20, linger_seconds=0)
-        assert ("ADDED", "unheard") in told(result)
-        assert result["heard_at"] >= began
+    server: Follower = await follower(proxy.kubeconfig, silence_seconds=2)
+    start = await server.cursor("configmaps", fresh_namespace)
+    first = await server.poll_one("configmaps", fresh_namespace, start)
+    hanging = proxy.inject(Fault(action="hang", path="*/configmaps", verb="watch", count=None))
+    await asyncio.to_thread(write, control_plane, fresh_namespace, "unheard")
+    await until(lambda: hanging.hits, "the event to be held back")
+    hanging.count = 0
+    began = time.time()
+    result = await server.poll_one("configmaps", fresh_namespace, first["cursor"], wait_seconds=20, linger_seconds=0)
+    assert ("ADDED", "unheard") in told(result)
+    assert result["heard_at"] >= began
 
 
 async def test_a_kind_without_bookmarks_is_not_asked_for_again_and_again(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig, silence_seconds=0.5)
-        start = await server.cursor("events", fresh_namespace)
-        result = await server.poll_one("events", fresh_namespace, start, wait_seconds=4)
-        assert result["error"] is None
-        assert len(proxy.since(0, verb="watch")) == 2
+    server: Follower = await follower(proxy.kubeconfig, silence_seconds=0.5)
+    start = await server.cursor("events", fresh_namespace)
+    result = await server.poll_one("events", fresh_namespace, start, wait_seconds=4)
+    assert result["error"] is None
+    assert len(proxy.since(0, verb="watch")) == 2
 
 
 async def test_a_watch_that_is_cut_off_at_once_every_time_is_opened_rarer_and_rarer(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig)
-        start = await server.cursor("configmaps", fresh_namespace)
-        await server.poll_one("configmaps", fresh_namespace, start)
-        for _ in range(20):
-            proxy.cut_connections()
-            await asyncio.sleep(0.15)
-        assert len(proxy.since(0, verb="watch")) <= 3
-        result = await server.poll_one("configmaps", fresh_namespace, start)
-        assert result["error"] is None
+    server: Follower = await follower(proxy.kubeconfig)
+    start = await server.cursor("configmaps", fresh_namespace)
+    await server.poll_one("configmaps", fresh_namespace, start)
+    for _ in range(20):
+        proxy.cut_connections()
+        await asyncio.sleep(0.15)
+    assert len(proxy.since(0, verb="watch")) <= 3
+    result = await server.poll_one("configmaps", fresh_namespace, start)
+    assert result["error"] is None
 
 
 async def test_between_two_requests_a_held_watch_is_not_live_and_a_catch_up_does_not_rely_on_it(
-    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, tmp_path: Path
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(control_plane.kubeconfig, tmp_path / "proxy") as proxy:
-        server: Follower = await follower(proxy.kubeconfig, most_held=1)
-        start = await server.cursor("configmaps", fresh_namespace)
-        first = await server.poll_one("configmaps", fresh_namespace, start)
-        assert first["live"]
-        for _ in range(20):
-            proxy.cut_connections()
-            await asyncio.sleep(0.1)
-        await asyncio.to_thread(write, control_plane, fresh_namespace, "unheard")
-        held = await server.poll_one("configmaps", fresh_namespace, first["cursor"], wait_seconds=0.5)
-        assert (held["live"], told(held), held["error"]) == (False, [], None)
-        caught_up = await server.poll_one("configmaps", fresh_namespace, held["cursor"], hold=False)
-        assert ("ADDED", "unheard") in told(caught_up)
-        after = await server.poll_one("configmaps", fresh_namespace, caught_up["cursor"])
-        assert (after["live"], after["error"]) == (True, None)
-        assert server.watches.held(control_plane.context) == 1, "in the place of the one that lags behind"
-        before = len(proxy.since(0, verb="watch"))
-        for _ in range(5):
-            proxy.cut_connections()
-            await asyncio.sleep(0.1)
-        assert len(proxy.since(0, verb="watch")) == before, "cut off as often as the one before it"
+    server: Follower = await follower(proxy.kubeconfig, most_held=1)
+    start = await server.cursor("configmaps", fresh_namespace)
+    first = await server.poll_one("configmaps", fresh_namespace, start)
+    assert first["live"]
+    for _ in range(20):
+        proxy.cut_connections()
+        await asyncio.sleep(0.1)
+    await asyncio.to_thread(write, control_plane, fresh_namespace, "unheard")
+    held = await server.poll_one("configmaps", fresh_namespace, first["cursor"], wait_seconds=0.5)
+    assert (held["live"], told(held), held["error"]) == (False, [], None)
+    caught_up = await server.poll_one("configmaps", fresh_namespace, held["cursor"], hold=False)
+    assert ("ADDED", "unheard") in told(caught_up)
+    after = await server.poll_one("configmaps", fresh_namespace, caught_up["cursor"])
+    assert (after["live"], after["error"]) == (True, None)
+    assert server.watches.held(control_plane.context) == 1, "in the place of the one that lags behind"
+    before = len(proxy.since(0, verb="watch"))
+    for _ in range(5):
+        proxy.cut_connections()
+        await asyncio.sleep(0.1)
+    assert len(proxy.since(0, verb="watch")) == before, "cut off as often as the one before it"
 
 
 async def test_a_held_watch_that_was_not_heard_for_longer_than_bookmarks_take_is_not_live(
