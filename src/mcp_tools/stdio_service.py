@@ -6,16 +6,19 @@ import asyncio
 import logging
 import os
 import signal
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import anyio
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError
 
 from mcp_tools.api_connection import import_kubernetes
 from mcp_tools.server import ToolGate, build_server
 from mcp_tools.server_assembly import assembled_gate
 from mcp_tools.server_policy import ServerPolicy
 from mcp_tools.settings import McpSettings
+from mcp_tools.stdio_lines import claimed_stdin, messages
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +58,16 @@ async def _serve(gate: ToolGate) -> None:
 
 async def _serve_streams(gate: ToolGate) -> None:
     server = build_server(gate)
-    async with stdio_server() as (read_stream, write_stream):
-        await server.run(read_stream, write_stream, server.create_initialization_options())
+    answers: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def answer(error: JSONRPCError) -> None:
+        await (await answers).send(SessionMessage(error))
+
+    with claimed_stdin() as stdin:
+        lines = cast("anyio.AsyncFile[str]", messages(stdin, answer))  # all the SDK does with it is iterate
+        async with stdio_server(stdin=lines) as (read_stream, write_stream):
+            answers.set_result(write_stream)
+            await server.run(read_stream, write_stream, server.create_initialization_options())
 
 
 def _leave() -> NoReturn:
