@@ -18,7 +18,7 @@ from exec_server import exec_server
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.change_questions import KEPT_SECONDS, PlannedChange, WaitingQuestions, narrowest_rule, question_about
-from mcp_tools.foreseen_changes import Foreseen, told_in_full
+from mcp_tools.foreseen_changes import ANYTHING, Foreseen, GoesWithIt, told_in_full
 from mcp_tools.moved_secrets import hide_moved
 from mcp_tools.redaction import Redactor
 from mcp_tools.server import build_server
@@ -364,6 +364,52 @@ def test_the_yes_holds_for_each_document_as_it_was_shown(
         assert control_plane.api.get(paths[1])["data"]["level"] != "debug"
 
 
+@both_generations
+def test_a_namespace_goes_only_with_what_was_shown_to_be_in_it(
+    mode: str, asking: Any, control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    config_map(control_plane, fresh_namespace, "shown")
+    numbers = iter(range(100))
+
+    def appear() -> None:
+        config_map(control_plane, fresh_namespace, f"appeared-{next(numbers)}")
+
+    person = Person(meanwhile=appear)
+    error = asking(person, mode).error(DELETE, kind="ns", name=fresh_namespace)
+    assert error["type"] == "Conflict"
+    assert "configmap" in person.asked[0]
+    path = f"/api/v1/namespaces/{fresh_namespace}"
+    assert control_plane.api.get(path)["status"]["phase"] == "Active"
+
+    def fewer() -> None:
+        control_plane.api.delete(f"{path}/configmaps/shown")
+
+    assert asking(Person(meanwhile=fewer), mode)(DELETE, kind="ns", name=fresh_namespace)["action"] == "delete"
+
+
+def test_an_object_goes_only_with_as_many_owned_ones_as_were_shown(
+    asking: Any, control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{fresh_namespace}/deployments"
+    asking(None, allow=f"tool={CREATE},namespace={fresh_namespace}")(
+        CREATE, name="web", namespace=fresh_namespace, image="example/web", replicas=1
+    )
+    uid = control_plane.api.get(f"{path}/web")["metadata"]["uid"]
+
+    def adopt() -> None:
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "example/web"}]}}
+        metadata = {
+            "generateName": "web-", "labels": {"app": "web"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": uid}],
+        }  # fmt: skip
+        spec = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+        control_plane.api.post(path.replace("deployments", "replicasets"), {"metadata": metadata, "spec": spec})
+
+    error = asking(Person(meanwhile=adopt)).error(DELETE, kind="deploy", name="web", namespace=fresh_namespace)
+    assert error["type"] == "Conflict"
+    assert "deletionTimestamp" not in control_plane.api.get(f"{path}/web")["metadata"]
+
+
 def test_a_command_runs_in_the_container_and_the_pod_that_were_shown(
     tool_client: Callable[..., ToolClient], tmp_path: Path
 ) -> None:
@@ -410,6 +456,22 @@ def test_the_yes_is_for_the_same_or_less() -> None:
         assert not shown.covers(other), other
     then, later = ({"path": "a", "old": None, "new": f"2026-01-01T00:00:0{second}Z"} for second in (1, 2))
     assert Foreseen(objects=(one,), changes=(then,)).covers(Foreseen(objects=(one,), changes=(later,)))
+
+
+def test_the_yes_is_for_as_much_going_along_or_less() -> None:
+    shown = GoesWithIt({"pods": 2}, frozenset({"widgets.example.com"}))
+    for less in (GoesWithIt({"pods": 1}), GoesWithIt({"pods": 2, "events": 9, "widgets.example.com": 3}), shown):
+        assert shown.covers(less), less
+    for more in (
+        GoesWithIt({"pods": 3}),
+        GoesWithIt({"pods": 2, "secrets": 1}),
+        GoesWithIt(unknown=frozenset({"pods"})),
+        GoesWithIt(unknown=frozenset({ANYTHING})),
+    ):
+        assert not shown.covers(more), more
+        assert GoesWithIt(unknown=frozenset({ANYTHING})).covers(more)
+        for part in ("contents", "owned"):
+            assert not Foreseen(**{part: shown}).covers(Foreseen(**{part: more}))
 
 
 def test_a_value_that_two_arguments_may_stand_for_is_told_by_showing_the_arguments() -> None:

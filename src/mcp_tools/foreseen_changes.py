@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -17,6 +17,25 @@ _ALLOCATED = frozenset({"clusterIP", "clusterIPs", "healthCheckNodePort", "nodeP
 """What the API server draws anew on each dry run."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _SHOWN_WARNINGS, _LONGEST_WARNING = 20, 200
+ANYTHING = "anything"
+"""What is unknown where not even the kinds are known."""
+_COME_AND_GO = frozenset({"events"})
+"""Kinds that a cluster writes all the time by itself: more of them are no reason to ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoesWithIt:
+    """What a deletion takes along beside its object: `counts` of each kind; `unknown` is what could not be counted."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
+
+    def covers(self, other: GoesWithIt) -> bool:
+        """Whether the other is as much or less. What was unknown before may be any number now; what was known must still be."""
+        if ANYTHING in self.unknown:
+            return True
+        more = {name for name, count in other.counts.items() if count > self.counts.get(name, 0)}
+        return more <= self.unknown | _COME_AND_GO and other.unknown <= self.unknown | _COME_AND_GO
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +46,20 @@ class Foreseen:
     warnings: tuple[str, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     changes: tuple[Mapping[str, Any], ...] = ()
+    contents: GoesWithIt = GoesWithIt()
+    """Of a Namespace or a CustomResourceDefinition."""
+    owned: GoesWithIt = GoesWithIt()
+    """What the object owns, by kind: a person sees the numbers, and controllers give such objects new names all the time."""
 
     def covers(self, other: Foreseen) -> bool:
-        """Whether who agreed to this has agreed to the other: the same objects and changes, or fewer of them."""
-        return _identities(other.objects) <= _identities(self.objects) and _steps(other) <= _steps(self)
+        """Whether who agreed to this has agreed to the other: the same objects and changes, or fewer of them, and no more that
+        goes with them."""
+        return (
+            _identities(other.objects) <= _identities(self.objects)
+            and _steps(other) <= _steps(self)
+            and self.contents.covers(other.contents)
+            and self.owned.covers(other.owned)
+        )
 
 
 def _identities(objects: Sequence[Mapping[str, Any]]) -> set[tuple[object, ...]]:

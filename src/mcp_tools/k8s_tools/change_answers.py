@@ -125,17 +125,19 @@ def foreseen_of(changed: Sequence[Changed]) -> Foreseen:
 
 def change_answer(
     tools: ToolContext, action: str, changed: Sequence[Changed], *, dry_run: bool, note: str, max_tokens: int,
-    warnings: Iterable[str] = (), owned: list[dict[str, str]] | None = None,
+    warnings: Iterable[str] = (), owned: list[dict[str, str]] | None = None, along: Foreseen | None = None,
 ) -> ToolAnswer:  # fmt: skip
     """The answer about one object, or about several of which the first stands in `object`.
 
     What does not fit is left out in this order: manifests, long values, owned objects, changes, objects; `note` says so.
+    `along`: what goes with it, which is part of what is foreseen.
     """
     facts = _Facts(
         action, tuple(changed), dry_run, plain_text(tools.redactor.redact_echo(note)),
         tuple(plain_text(tools.redactor.redact_echo(warning)) for warning in warnings), owned,
     )  # fmt: skip
-    foresee(facts.foreseen())
+    foreseen = facts.foreseen()
+    foresee(replace(foreseen, contents=along.contents, owned=along.owned) if along else foreseen)
     whole = _render(facts, facts.parts(), manifests=True, left_out="")
     if answer_tokens(whole) <= max_tokens:
         return whole

@@ -8,6 +8,7 @@ from typing import Any
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.foreseen_changes import ANYTHING, Foreseen, GoesWithIt
 from mcp_tools.k8s_api import Answer, ClusterApi
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
@@ -30,7 +31,7 @@ from mcp_tools.object_names import namespace_name, new_object_name, object_name
 from mcp_tools.object_writes import scope_named
 from mcp_tools.owned_objects import defined_objects, owned_objects
 from mcp_tools.proposed_values import WHOLE, disguise_proposed
-from mcp_tools.request_guard import running_disguise
+from mcp_tools.request_guard import hold_to_approved, running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, integer, text, tool
 
 _DEPLOYMENTS = KINDS["deployments"]
@@ -146,6 +147,8 @@ async def delete_resource(
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, "preconditions": preconditions}
     title = title_of(found, scope, name)
     content = await _content(tools, api, found, name, before)
+    along = _along(owned, content)
+    hold_to_approved(along)
     answer = await api.send("DELETE", found.api_path(scope, name), options, doing=f"delete {title}", dry_run=dry_run)
     after = _left(tools, answer, before)
     note = _deletion_note(
@@ -153,7 +156,7 @@ async def delete_resource(
     )
     return change_answer(
         tools, "delete", [Changed(kind=found, before=before, after=after)], dry_run=dry_run, note=note, max_tokens=max_tokens,
-        warnings=answer.warnings, owned=owned,
+        warnings=answer.warnings, owned=owned, along=along,
     )  # fmt: skip
 
 
@@ -165,6 +168,15 @@ async def _content(tools: ToolContext, api: ClusterApi, kind: Kind, name: str, m
         return Contents()
     counts = await defined_objects(api, manifest)
     return Contents(uncounted=(name,)) if counts is None else Contents(counts)
+
+
+def _along(owned: list[dict[str, str]] | None, content: Contents) -> Foreseen:
+    """What goes with the object: no precondition of the request holds it to what a person was shown."""
+    of_kind = Counter(item["kind"] for item in owned or [])
+    return Foreseen(
+        contents=GoesWithIt(content.counts, frozenset(content.uncounted)),
+        owned=GoesWithIt(unknown=frozenset({ANYTHING})) if owned is None else GoesWithIt(of_kind),
+    )
 
 
 def _left(tools: ToolContext, answer: Answer, before: dict[str, Any]) -> dict[str, Any] | None:
