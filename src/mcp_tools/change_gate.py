@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -65,7 +66,8 @@ class ChangeGate:
 
     async def _made(self, tool: ToolDeclaration, arguments: Arguments, call: ToolCall) -> ToolAnswer:
         with during(call):
-            return await self._run(tool, arguments)
+            # the tool's own: what a person agreed to, or a second run takes, stays what the client said
+            return await self._run(tool, copy.deepcopy(dict(arguments)))
 
     async def _tried(self, tool: ToolDeclaration, arguments: Arguments) -> PlannedChange | ToolAnswer:
         if "dry_run" not in tool.arguments:
