@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import Client
 from mcp_types import ElicitResult
 
@@ -70,13 +73,17 @@ def dry(client: ToolClient, namespace: str, guess: str, how: str) -> dict[str, A
         "apply": lambda: client(APPLY, manifest=repr(document), force=True, dry_run=True),
         "a Secret's data": lambda: client(PATCH, **secret, patch={"data": {"password": packed}}),
         "a Secret's stringData": lambda: client(PATCH, **secret, patch={"stringData": {"password": guess}}),
+        "json to a key that is a number": lambda: client(
+            PATCH, **named, patch=[{"op": "add", "path": "/data/0", "value": guess}], type="json"
+        ),
         "elsewhere": lambda: client(PATCH, **named, patch={"data": {"new_password": guess}}),
         "where all can be seen": lambda: client(PATCH, **named, patch={"metadata": {"annotations": {"words": guess}}}),
     }[how]()
 
 
 @pytest.mark.parametrize(
-    "how", ["strategic", "merge", "json", "json of all data", "apply", "a Secret's data", "a Secret's stringData", "elsewhere"]
+    "how",
+    ["strategic", "merge", "json", "json of all data", "apply", "a Secret's data", "a Secret's stringData", "elsewhere"],
 )
 def test_a_dry_run_tells_no_right_guess_from_a_wrong_one(how: str, settings: str, tools: ToolClient) -> None:
     live = tools(GET, kind="configmaps", name="held", namespace=settings)["manifest"]["data"]
@@ -92,6 +99,58 @@ def test_a_dry_run_tells_no_right_guess_from_a_wrong_one(how: str, settings: str
 def test_what_is_hidden_elsewhere_is_not_found_by_saying_it_where_all_can_be_seen(settings: str, tools: ToolClient) -> None:
     for guess in (RIGHT, "cnry-other"):
         (change,) = dry(tools, settings, guess, "where all can be seen")["changes"]
+        assert guess in repr(change), guess
+
+
+def words_of_a_list(client: ToolClient, namespace: str, guess: str, how: str) -> str:
+    """What a dry run says of a Deployment whose argument and variable hold 4321, when a guess at them is said elsewhere."""
+    named = {"kind": "deployments", "name": "held", "namespace": namespace, "dry_run": True}
+    at = "/spec/template/spec/containers/0"
+    ports = {"spec": {"template": {"spec": {"containers": [{"name": "app", "ports": [{"containerPort": int(guess)}]}]}}}}
+    document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "held", "namespace": namespace}, **ports}
+    cpu = {"spec": {"template": {"spec": {"containers": [{"name": "app", "resources": {"limits": {"cpu": int(guess)}}}]}}}}
+    answer = {
+        "an argument added": lambda: client(
+            PATCH, **named, type="json", patch=[{"op": "add", "path": f"{at}/args/-", "value": f"tok3n-{guess}"}]
+        ),
+        "arguments moved": lambda: client(
+            PATCH,
+            **named,
+            type="json",
+            patch=[{"op": "remove", "path": f"{at}/args/0"}, {"op": "add", "path": f"{at}/args/-", "value": f"tok3n-{guess}"}],
+        ),
+        "a port patched": lambda: client(PATCH, **named, patch=ports),
+        "a port applied": lambda: client(APPLY, manifest=repr(document), dry_run=True),
+        "an amount": lambda: client(PATCH, **named, patch=cpu),
+    }[how]()
+    return shape(answer).replace(guess, "‹guess›")
+
+
+@pytest.mark.parametrize("how", ["an argument added", "arguments moved", "a port patched", "a port applied", "an amount"])
+def test_what_is_hidden_elsewhere_is_not_found_by_saying_it_in_a_list(
+    how: str, fresh_namespace: str, control_plane: ControlPlane, tools: ToolClient
+) -> None:
+    container = {
+        "name": "app",
+        "image": "example/web:1",
+        "args": ["--token", "tok3n-4321"],
+        "env": [{"name": "DB_PIN_PASSWORD", "value": "4321"}],
+        "ports": [{"containerPort": 80}],
+    }
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": "held"}},
+        "template": {"metadata": {"labels": {"app": "held"}}, "spec": {"containers": [container]}},
+    }
+    control_plane.api.post(
+        f"/apis/apps/v1/namespaces/{fresh_namespace}/deployments", {"metadata": {"name": "held"}, "spec": spec}
+    )
+    assert words_of_a_list(tools, fresh_namespace, "4321", how) == words_of_a_list(tools, fresh_namespace, "4322", how)
+
+
+def test_a_key_that_is_a_number_is_no_place_to_try_words(settings: str, tools: ToolClient) -> None:
+    for guess in (RIGHT, "cnry-other"):
+        (change,) = dry(tools, settings, guess, "json to a key that is a number")["changes"]
         assert guess in repr(change), guess
 
 
@@ -144,11 +203,72 @@ def test_a_question_shows_what_was_said_and_no_mark_that_can_be_compared(
     assert stored["db_password"] == "cnry-new"
 
 
+def test_what_a_json_patch_does_to_its_own_values_can_be_approved_and_made(
+    settings: str, control_plane: ControlPlane, tool_client: Callable[..., ToolClient]
+) -> None:
+    async def person(_context: Any, _params: Any) -> ElicitResult:
+        return ElicitResult(action="accept", content={"approve": True})
+
+    gate = tool_client(control_plane.kubeconfig, policy=ServerPolicy()).gate()
+    steps = [
+        {"op": "add", "path": "/metadata/annotations", "value": {"a": "1", "b": "2"}},
+        {"op": "remove", "path": "/metadata/annotations/a"},
+        {"op": "add", "path": "/metadata/annotations/c", "value": "3"},
+    ]
+
+    async def run() -> Any:
+        async with Client(build_server(gate), elicitation_callback=person) as client:
+            arguments = {"kind": "configmaps", "name": "held", "namespace": settings, "type": "json", "patch": steps}
+            return await client.call_tool(PATCH, arguments)
+
+    done = asyncio.run(run())
+    assert not done.is_error, done
+    stored = control_plane.api.get(f"/api/v1/namespaces/{settings}/configmaps/held")["metadata"]["annotations"]
+    assert stored == {"b": "2", "c": "3"}
+
+
 # --- places
+
+KEYS = st.sampled_from(["a", "b", "0"])
+VALUES = st.recursive(
+    st.sampled_from(["x", 1, None, True]), lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below, max_size=3)
+)
+OPERATIONS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "op": st.sampled_from(["add", "remove", "replace"]),
+            "path": st.lists(KEYS | st.sampled_from(["1", "-", "-1"]), min_size=1, max_size=4).map(
+                lambda parts: "/" + "/".join(parts)
+            ),
+            "value": VALUES,
+        }
+    ),
+    max_size=5,
+)
+
+
+@given(before=st.dictionaries(KEYS, VALUES, max_size=3), after=st.dictionaries(KEYS, VALUES, max_size=3), patch=OPERATIONS)
+def test_no_json_patch_is_altered_by_previewing_it(before: dict[str, Any], after: dict[str, Any], patch: list[Any]) -> None:
+    redactor = Redactor(b"k" * 32)
+    given_, was = copy.deepcopy(patch), copy.deepcopy(before)
+    said = asked_by(patch, before)
+    hide_moved(before, after, redactor.marks_of, said)
+    disguise_proposed(before, after, said, Disguise(), "x")
+    assert (patch, before) == (given_, was)
+
+
+def test_where_a_json_patch_cannot_be_followed_all_that_is_new_is_hidden() -> None:
+    """Negative indexes, and whatever else an API server reads in its own way."""
+    redactor = Redactor(b"k" * 32)
+    before = redactor.redact_object({"args": ["--token", RIGHT]})
+    patch = [{"op": "add", "path": "/args/-1", "value": RIGHT}]
+    for guess in (RIGHT, WRONG):
+        after = hide_moved(before, {"args": ["--token", guess, "x"]}, redactor.marks_of, asked_by(patch, before))
+        assert guess not in repr(after)
 
 
 def disguised(before: Any, after: Any, patch: Any, disguise: Disguise | None = None) -> Any:
-    disguise_proposed(before, after, asked_by(patch), disguise or Disguise(), "x")
+    disguise_proposed(before, after, asked_by(patch, before), disguise or Disguise(), "x")
     return after
 
 
@@ -181,7 +301,7 @@ def test_a_value_that_moves_stays_hidden_where_the_caller_does_not_say_it() -> N
     redactor = Redactor(b"k" * 32)
     before = redactor.redact_object({"env": [{"name": "DB_PASSWORD", "value": RIGHT}]})
     patch = [{"op": "replace", "path": "/env/0/name", "value": "WORDS"}]
-    after = hide_moved(before, {"env": [{"name": "WORDS", "value": RIGHT}]}, redactor.marks_of, asked_by(patch))
+    after = hide_moved(before, {"env": [{"name": "WORDS", "value": RIGHT}]}, redactor.marks_of, asked_by(patch, before))
     assert RIGHT not in repr(after)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mcp_tools.proposed_values import NOTHING, value_at
+from mcp_tools.proposed_values import NOTHING, WHOLE, is_same, said_at
 from mcp_tools.redaction_marks import MARK, MARK_START
 
 Manifest = dict[str, Any]
@@ -20,7 +20,7 @@ def hide_moved(before: Manifest, after: Manifest, marks_of: Callable[[str], froz
     """`after` with marks for what is marked in `before`; in place. Both are redacted.
 
     `marks_of` gives the marks that may stand for a text. What the caller says himself (`asked`, see asked_by) stays where he
-    says it: hidden, it would tell him that it is what is hidden elsewhere.
+    says it: hidden, it would tell him that it is what is hidden elsewhere. Where that cannot be told, all that is new is hidden.
     """
     hidden = _Hidden(before, marks_of)
     if hidden.whole or hidden.partly:
@@ -45,6 +45,10 @@ class _Hidden:
         if found := self._marks_of(text) & self.whole:
             return min(found)
         return next((hidden for hidden in self.partly if self._fits(hidden, text)), None)
+
+    def mark_of_any(self, text: str) -> str:
+        """What to show instead of a text, hidden before or not."""
+        return text if MARK.fullmatch(text) else min(self._marks_of(text))
 
     def _fits(self, hidden: str, text: str) -> bool:
         """Whether a text may be the one that a redacted one was made of."""
@@ -88,10 +92,14 @@ def _walk(before: Any, after: Any, hidden: _Hidden, asked: Any) -> None:
         was = _at(before, key)
         if value == was:
             continue
-        said = value_at(asked, after, key)
+        said = said_at(asked, after, key)
         if isinstance(value, (dict, list)):
             _walk(was, value, hidden, said)
-        elif value is not None and not isinstance(value, bool) and said != value:
+        elif value is None or isinstance(value, bool):
+            continue
+        elif said is WHOLE:
+            after[key] = hidden.mark_of_any(str(value))
+        elif said is NOTHING or not is_same(said, value):
             after[key] = hidden.mark_for(str(value)) or value
 
 

@@ -78,7 +78,7 @@ class Target:
             "PATCH", self.path(subresource), patch, doing=doing, query=asked, content_type=content_type, dry_run=dry_run
         )
         after = tools.redactor.redact_object(decode_object(answer.body))
-        said = asked_by(patch) if proposed else NOTHING
+        said = asked_by(patch, before) if proposed else NOTHING
         if before:
             after = hide_moved(before, after, tools.redactor.marks_of, said)
         if proposed:

@@ -7,18 +7,22 @@ this call and this place, and differs from the one that stood there, right guess
 
 from __future__ import annotations
 
+import copy
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kinds.quantity import same_quantity
 from mcp_tools.redaction_marks import FINGERPRINT_HEX, MARK, MARK_START
 
 WHOLE = object()
 """Everything below is the caller's, or may be."""
 NOTHING = object()
 """The caller says nothing about this place."""
+_MOST_COMPARED = 1_000_000
+"""Pairs of items of one list: more are not worth the time."""
 MarksOf = Callable[[str], frozenset[str]]
 
 
@@ -49,7 +53,7 @@ def disguise_proposed(before: Any, after: Any, asked: Any, disguise: Disguise, w
     if not isinstance(after, (dict, list)):
         return
     for key, value in list(after.items() if isinstance(after, dict) else enumerate(after)):
-        was, wanted = value_at(before, after, key), value_at(asked, after, key)
+        was, wanted = value_at(before, after, key), said_at(asked, after, key)
         here = f"{where}.{_label(after, key)}"
         if isinstance(value, (dict, list)):
             disguise_proposed(was, value, wanted, disguise, here)
@@ -78,32 +82,91 @@ def value_at(other: Any, value: Any, key: Any) -> Any:
     return other[key] if len(other) == len(value) else WHOLE
 
 
-def asked_by(patch: Mapping[str, Any] | Sequence[Any]) -> Any:
-    """What a merge, strategic, apply or JSON patch says, as a tree like the object's; keys of mappings stand for list indexes
-    where a JSON patch names one."""
+def said_at(said: Any, value: Any, key: Any) -> Any:
+    """What a caller says of the place `key` of this mapping or list, as value_at; an item without a name is the one of his that
+    it has everything of, for lists that are merged by another key."""
+    found = value_at(said, value, key)
+    if found is not WHOLE or said is WHOLE or not isinstance(value, list):
+        return found
+    if len(said) * len(value) ** 2 > _MOST_COMPARED or _leaves_open(said):
+        return WHOLE
+    mine = [item for item in said if _is_in(item, value[key])]
+    if mine:
+        return mine[0]
+    all_found = all(any(_is_in(item, other) for other in value) for item in said)
+    return NOTHING if all_found else WHOLE
+
+
+def asked_by(patch: Mapping[str, Any] | Sequence[Any], before: Any = None) -> Any:
+    """What a merge, strategic, apply or JSON patch says, as a tree like the object's; never a part of the patch that can be
+    changed. WHOLE for a JSON patch that does not fit to `before`, the redacted object that it is for."""
     if isinstance(patch, Mapping):
         data, plain = patch.get("data"), patch.get("stringData")
         if isinstance(plain, Mapping):  # a Secret's is stored as `data`
             return {**patch, "data": {**(data if isinstance(data, Mapping) else {}), **plain}}
         return patch
-    tree: dict[str, Any] = {}
-    for operation in patch:
-        if operation["op"] != "test":
-            _put(tree, [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]], operation)
+    tree = _unsaid(before)
+    try:
+        for operation in patch:
+            if operation["op"] != "test":
+                _operate(
+                    tree, [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]], operation
+                )
+    except (LookupError, TypeError, ValueError):
+        return WHOLE
     return tree
 
 
-def _put(tree: dict[str, Any], parts: list[str], operation: Mapping[str, Any]) -> None:
-    """An item that is added to a list, or removed, moves the others: then the list is the caller's as a whole."""
-    moves = operation["op"] != "replace" and bool(parts) and (parts[-1] == "-" or parts[-1].isdigit())
-    *path, last = parts[:-1] if moves and len(parts) > 1 else parts
-    for part in path:
-        below = tree.setdefault(part, {})
-        if not isinstance(below, dict):
-            tree[part] = WHOLE
-            return
-        tree = below
-    tree[last] = WHOLE if moves else operation.get("value", WHOLE)
+def _unsaid(value: Any) -> Any:
+    """The same mappings and lists with nothing said in them."""
+    if isinstance(value, Mapping):
+        return {key: _unsaid(item) for key, item in value.items()}
+    return [_unsaid(item) for item in value] if isinstance(value, list) else NOTHING
+
+
+def _operate(tree: Any, parts: list[str], operation: Mapping[str, Any]) -> None:
+    """One operation of a JSON patch (RFC 6902) as the API server does it, in place. Raises LookupError, TypeError, ValueError."""
+    for part in parts[:-1]:
+        tree = tree[_index(part) if isinstance(tree, list) else part]
+    key: Any = parts[-1]
+    if isinstance(tree, list):
+        key = len(tree) if key == "-" else _index(key)
+    elif not isinstance(tree, dict):
+        raise TypeError(f"nothing can be below {type(tree).__name__}")
+    if operation["op"] == "remove":
+        del tree[key]
+    elif operation["op"] == "add" and isinstance(tree, list):
+        tree.insert(key, copy.deepcopy(operation.get("value")))
+    else:
+        tree[key] = copy.deepcopy(operation.get("value"))
+
+
+def _index(part: str) -> int:
+    """Raises ValueError for what the API server may count in its own way, such as -1."""
+    if not (part.isascii() and part.isdecimal()):
+        raise ValueError(part)
+    return int(part)
+
+
+def _is_in(said: Any, value: Any) -> bool:
+    """Whether a value has all that is said; what is redacted may be anything."""
+    if isinstance(said, Mapping):
+        return isinstance(value, Mapping) and all(_is_in(item, value.get(str(key))) for key, item in said.items())
+    if isinstance(said, (list, tuple)):
+        return isinstance(value, list) and all(any(_is_in(item, other) for other in value) for item in said)
+    return is_same(said, value) or (isinstance(value, str) and MARK_START in value)
+
+
+def _leaves_open(said: Any) -> bool:
+    """Whether items stand there that are not the caller's, as below a JSON patch."""
+    if isinstance(said, (dict, list)):
+        return any(_leaves_open(item) for item in (said.values() if isinstance(said, dict) else said))
+    return said is NOTHING
+
+
+def is_same(said: Any, stored: Any) -> bool:
+    """Whether the API server may have written so what was said: `4321` as "4321", "1000m" as "1"."""
+    return said == stored or str(said) == str(stored) or same_quantity(said, stored)
 
 
 def _named(value: Any) -> bool:
