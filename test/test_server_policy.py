@@ -346,6 +346,43 @@ def denying(control_plane: ControlPlane, tool_client: Callable[..., ToolClient])
     return make
 
 
+def test_answers_about_all_namespaces_say_which_ones_the_policy_leaves_out(
+    denying: Any, control_plane: ControlPlane, secretive: tuple[str, str]
+) -> None:
+    denied, other = secretive
+    client = denying(f"namespace={denied}")
+    said = f"namespace {denied} is left out: this server's policy denies it"
+    for tool, arguments in (
+        ("k8s_list_resources", {"kind": "configmaps"}),
+        ("k8s_list_resources", {"kind": "configmaps", "limit": 1}),
+        ("k8s_list_resources", {"kind": "configmaps", "view": "summary"}),
+        ("k8s_list_pods", {}),
+        ("k8s_list_namespaces", {}),
+        ("k8s_list_events", {}),
+    ):
+        result = client.result(tool, arguments)
+        assert said in text_of(result), tool
+        assert said in result.structured_content["envelope"]["note"], tool
+    for arguments in ({"kind": "nodes"}, {"kind": "configmaps", "namespace": other}):
+        assert "left out" not in text_of(client.result("k8s_list_resources", arguments))
+    assert "left out" not in text_of(denying().result("k8s_list_namespaces"))
+    names = {row["name"] for row in client("k8s_list_namespaces", view="rows", limit=500)["rows"]}
+    assert denied not in names
+
+
+def test_the_size_of_a_cluster_says_which_namespaces_are_not_counted(denying: Any, secretive: tuple[str, str]) -> None:
+    denied, other = secretive
+    result = denying(f"namespace={denied}").result("k8s_get_cluster_info")
+    said = f"namespace {denied} is left out of the number of namespaces and pods: this server's policy denies it"
+    assert said in text_of(result)
+    assert result.structured_content["note"] == said
+    differing = denying(f"namespace={denied},kind=pods", f"namespace={other}")("k8s_get_cluster_info")["note"]
+    assert f"namespace {other} is left out of the number of namespaces" in differing
+    assert f"namespaces {denied}, {other} are left out of the number of pods" in differing
+    assert "note" not in denying(f"namespace={denied}")("k8s_get_cluster_info", count=False)
+    assert denying("namespace=no-such-*")("k8s_get_cluster_info")["counts"]["pods"] is None
+
+
 def test_every_kind_that_a_cluster_serves_can_still_be_listed(control_plane: ControlPlane) -> None:
     """Not every kind takes a selector by namespace, and what is in no namespace is listed whole."""
 

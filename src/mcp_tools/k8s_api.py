@@ -92,6 +92,10 @@ class ClusterApi:
         """See RequestGuard.hides."""
         return self._guard.hides(group, resource, namespace, context=self.context)
 
+    def left_out(self, group: str, resource: str) -> tuple[str, ...]:
+        """See RequestGuard.left_out."""
+        return self._guard.left_out(group, resource, context=self.context)
+
     async def close(self) -> None:
         """Close all connections, also those that are in use."""
         connection, self._connection = self._connection, None

@@ -14,8 +14,9 @@ from kinds.list_query import DEFAULT_LIMIT, ListQuery
 from mcp_tools import continue_tokens
 from mcp_tools.answer_budget import fitting
 from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.left_out_namespaces import left_out_note
 from mcp_tools.list_summary import HEALTH, ListSummary, Row, brief_columns, counted_columns, has_health
-from mcp_tools.live_lists import FILTERED_PAGE, LiveList, question_of, read_list, unread_note
+from mcp_tools.live_lists import FILTERED_PAGE, LiveList, joined, question_of, read_list, unread_note
 from mcp_tools.redaction import Redactor
 from mcp_tools.text_tables import call_text, rows_as_text, table_lines, where
 from mcp_tools.tool_declaration import ToolAnswer
@@ -81,7 +82,8 @@ async def whole_answer(
             break
     envelope = live(
         api.context, query.kind.name, now=now, shown=summary.total, total=summary.total, more=False,
-        asked=query.asked, note=_joined(unread_note(malformed, partial), "" if summary.total else values),
+        asked=query.asked, note=joined(unread_note(malformed, partial), "" if summary.total else values,
+                    left_out_note(api, query.kind, query.namespace)),
     )  # fmt: skip
     if rows_if_they_fit and summary.total == len(summary.first_rows):
         rows = [_only(row, query.kind.list_columns) for row in summary.first_rows]
@@ -160,10 +162,6 @@ def _unhealthy_question(api: ClusterApi, query: ListQuery) -> str:
     if not has_health(query.kind) or HEALTH in query.filters or HEALTH not in query.kind.filters:
         return ""
     return question_of(api.context, replace(query, filters=dict(query.filters) | {HEALTH: False}))
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
 
 
 def _of_namespace(one: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from mcp_tools.continue_tokens import Position
 from mcp_tools.discovery import not_served
 from mcp_tools.json_repair import repaired
 from mcp_tools.k8s_api import AnswerTooLarge, ClusterApi
+from mcp_tools.left_out_namespaces import left_out_note
 from mcp_tools.list_pages import ListPage
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_forms import ObjectForm, form_of
@@ -120,9 +121,14 @@ async def read_list(
         total=total,
         more=bool(next_token),
         asked=query.asked,
-        note="; ".join(note for note in (unread_note(found.malformed, found.partial), values) if note),
+        note=joined(unread_note(found.malformed, found.partial), values, left_out_note(api, query.kind, query.namespace)),
     )
     return LiveList(found.rows, envelope, next_token, found.malformed, found.partial, found.places, question, values)
+
+
+def joined(*notes: str) -> str:
+    """Those that say something, as one note."""
+    return "; ".join(note for note in notes if note)
 
 
 def unread_note(malformed: int, partial: int) -> str:
@@ -131,7 +137,7 @@ def unread_note(malformed: int, partial: int) -> str:
         f"{counted(malformed, 'object')} could not be read and {'is' if malformed == 1 else 'are'} left out" if malformed else ""
     )
     in_part = f"{counted(partial, 'object')} could be read in part only: what could not be is null or missing" if partial else ""
-    return "; ".join(note for note in (left_out, in_part) if note)
+    return joined(left_out, in_part)
 
 
 async def _page(api: ClusterApi, query: ListQuery, selector: str, token: str, size: int) -> tuple[ListPage, int]:

@@ -119,6 +119,15 @@ class RequestGuard:
         target = ApiTarget("list", context, group, resource, "", namespace)
         return self.policy.denial(call.tool if call else "", target) is not None
 
+    def left_out(self, group: str, resource: str, *, context: str) -> tuple[str, ...]:
+        """The namespaces that a list of all namespaces is asked for without; () where such a list is refused instead."""
+        call = _CALL.get()
+        target = ApiTarget("list", context, group, resource)
+        if self._is_without_namespaces(target):
+            return ()
+        rules = self.policy.hidden_namespaces(call.tool if call else "", target)
+        return () if any(rule.is_pattern for rule in rules) else tuple(dict.fromkeys(rule.namespace for rule in rules))
+
     def _judge_change(self, call: ToolCall | None, target: ApiTarget, *, dry_run: bool, doing: str) -> None:
         if self.policy.read_only or (call is not None and not call.may_change):
             raise NotPermitted(f"cannot {doing}: {target} would change something, and this is only to read", reason="ReadOnly")

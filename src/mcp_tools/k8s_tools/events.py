@@ -16,6 +16,7 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.answer_budget import fitting
 from mcp_tools.event_folding import COLUMNS, EVENT_ROW, MESSAGE, FoldedEvent, event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.left_out_namespaces import left_out_note
 from mcp_tools.missing_namespace import require_namespace
 from mcp_tools.object_names import namespace_name, object_name
 from mcp_tools.object_reading import Objects, read_objects
@@ -107,6 +108,7 @@ async def list_events(
         notes += [f"only {read.looked_at} events were read: narrow with namespace or kind and name"] if read.more else []
         rest = f"{counted(left, 'row')} left out: repeat with skip={skip + len(rows)}, or narrow the filters"
         notes += [rest] if left > 0 else []
+        notes += [hidden] if (hidden := left_out_note(api, _EVENTS, namespace)) else []
         envelope = live(
             api.context, "events", now=now, shown=len(rows), total=None if read.more else len(folded), more=left > 0,
             complete=not read.more, asked=asked, note="; ".join(notes),

@@ -16,6 +16,7 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools import usage_metrics
 from mcp_tools.answer_budget import fitting
 from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.left_out_namespaces import left_out_note
 from mcp_tools.object_names import namespace_name
 from mcp_tools.object_reading import read_objects
 from mcp_tools.output_schemas import ENVELOPE, obj
@@ -88,6 +89,7 @@ async def top(
         left = len(rows) - skip - len(shown)
         notes = [f"all together {total[0]}m CPU, {total[1] // 2**20} MiB; highest {sort_by} first"]
         notes += [f"{counted(left, 'row')} left out: repeat with skip={skip + len(shown)}"] if left > 0 else []
+        notes += [hidden] if (hidden := left_out_note(api, KINDS[kind], namespace)) else []
         notes += ["percentages are missing: nodes may not be listed"] if kind == "nodes" and not allocatable else []
         notes += [f"only {usage.looked_at} were read: narrow with namespace or label_selector"] if usage.more else []
         envelope = live(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -18,11 +17,13 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.answer_budget import DEFAULT_TOKENS, answer_tokens, fits, fitting
 from mcp_tools.json_repair import LEVELS, depth_of, repaired
 from mcp_tools.k8s_api import ClusterApi
+from mcp_tools.left_out_namespaces import uncounted_note
 from mcp_tools.managed_fields import take_manager
 from mcp_tools.object_counts import count_objects_at
+from mcp_tools.object_cutting import LeftOut, cut_text, short_row, shortened
 from mcp_tools.object_forms import form_of
 from mcp_tools.object_names import namespace_name, object_name
-from mcp_tools.object_parts import LeftOut, Steps, cut_text, parse_path, part_at, shortened
+from mcp_tools.object_parts import Steps, parse_path, part_at
 from mcp_tools.output_schemas import ENVELOPE, LEFT_OUT, obj
 from mcp_tools.plain_text import plain_text
 from mcp_tools.text_tables import call_text
@@ -44,6 +45,8 @@ KIND_WORDS = (
 )
 _COUNTED = ("namespaces", "nodes", "pods")
 _TEXT = {"type": "string"}
+_SHARE_OF_ROW = 5
+"""The part of the budget that the columns of an object may take when all of it does not fit."""
 
 
 @tool(
@@ -62,7 +65,9 @@ _TEXT = {"type": "string"}
             "api_server": _TEXT,
             "counts": {"type": "object", "description": "Objects per kind; null when it may not be listed"},
             "may_list": {"type": ["object", "null"], "description": "Kind -> whether it may be listed; null when not asked for"},
-        }
+            "note": {"type": "string", "description": "What the counts leave out"},
+        },
+        optional=("note",),
     ),
 )
 async def get_cluster_info(
@@ -85,6 +90,7 @@ async def get_cluster_info(
         "counts": dict(zip(counted, counts, strict=True)),
         "may_list": may_list,
     }
+    facts |= {"note": hidden} if (hidden := uncounted_note(api, [KINDS[name] for name in counted])) else {}
     return ToolAnswer(_facts_as_text(facts), facts)
 
 
@@ -130,6 +136,7 @@ def _facts_as_text(facts: dict[str, Any]) -> str:
         f"{facts['cluster']}: Kubernetes {facts['server_version']} at {facts['api_server']}",
         f"uid {facts['cluster_uid'] or 'unknown'}; {counts}",
     ]
+    lines += [facts["note"]] if "note" in facts else []
     if facts["may_list"] is not None:
         denied = [name for name, allowed in facts["may_list"].items() if not allowed]
         lines.append("may list every kind" if not denied else f"may not list cluster-wide: {', '.join(denied)}")
@@ -195,7 +202,7 @@ async def list_contexts(tools: ToolContext, *, offset: int = 0, max_tokens: int 
         "kind": text(KIND_WORDS, max_length=316),
         "name": text("Name of the object."),
         "namespace": text("Its namespace; empty: the context's own.", max_length=63, default=""),
-        "path": text("Only this part, e.g. spec.containers[0].", max_length=1000, default=""),
+        "path": text("Only this part, e.g. spec.containers[0]; data[40:]: from the 41st member on.", max_length=1000, default=""),
         "max_tokens": MAX_TOKENS_WHOLE,
     },
     output=obj(
@@ -229,18 +236,19 @@ async def get_resource(
     envelope = live(api.context, found.name, now=tools.clock(), shown=1, total=1, more=False, note=note)
     columns = {} if reading.record is None else row(found, reading.record)
     asked = {"context": context, "kind": kind, "name": name, "namespace": namespace}
-    return _object_answer(manifest, steps, {"row": columns, "envelope": envelope.as_json()}, asked, max_tokens)
+    return object_answer(manifest, steps, {"row": columns, "envelope": envelope.as_json()}, asked, max_tokens)
 
 
-def _object_answer(
+def object_answer(
     manifest: dict[str, Any], steps: Steps, facts: dict[str, Any], asked: dict[str, Any], max_tokens: int
 ) -> ToolAnswer:
     """The object or the part of it, cut where it is too long."""
     wanted, steps = part_at(manifest, steps)
+    row = facts["row"]
 
     def render(value: Any, left_out: list[LeftOut]) -> ToolAnswer:
-        whole = {"row": facts["row"], "manifest": value} if not steps else {"row": {}, "manifest": None, "part": value}
-        more = {"left_out": [asdict(one) for one in left_out]} if left_out else {}
+        whole = {"row": row, "manifest": value} if not steps else {"row": {}, "manifest": None, "part": value}
+        more = {"left_out": [one.as_json() for one in left_out]} if left_out else {}
         words = f"\n{_how_to_get(left_out, asked)}" if left_out else ""
         return ToolAnswer(plain_text(orjson.dumps(value).decode()) + words, whole | more | {"envelope": facts["envelope"]})
 
@@ -250,13 +258,15 @@ def _object_answer(
 
     if isinstance(wanted, str):
         return render(cut_text(wanted, lambda cut: share(cut, []) <= 1), [])
+    if share(wanted, []) > 1:
+        row = short_row(row, max_tokens // _SHARE_OF_ROW)
     return render(*shortened(wanted, share, steps))
 
 
 def _how_to_get(left_out: list[LeftOut], asked: dict[str, Any]) -> str:
     largest = sorted(left_out, key=lambda one: -one.tokens)
     call = call_text("k8s_get_resource", asked | {"path": largest[0].path})
-    return f"left out: {', '.join(f'{one.path} ({one.tokens} tokens)' for one in largest)}; to get one: {call}"
+    return f"left out: {', '.join(one.words() for one in largest)}; to get one: {call}"
 
 
 def scope_of(tools: ToolContext, api: ClusterApi, kind: Kind, namespace: str) -> str | None:
