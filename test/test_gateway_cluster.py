@@ -19,35 +19,35 @@ from agent.cache_first_gateway import CacheFirstGateway
 from agent_fixtures import OpenGateway, freeze, request_arrived
 from configuration.errors import ConfigurationError, NotPermitted, ToolTimeout, Unauthorized, Unreachable
 from controlplane.control_plane import ControlPlane
+from kept_server import MakeScannerHere, ScannerHere
 from kinds.registry import KINDS
-from scan_fixtures import ScannerProcess
 
-NewScanner = Callable[..., ScannerProcess]
 Opener = Callable[..., Any]
 
 
 @pytest.fixture
-def scanner(control_plane: ControlPlane, scanner_process: NewScanner) -> ScannerProcess:
+def scanner(control_plane: ControlPlane, scanner_here: MakeScannerHere) -> ScannerHere:
     """A scanner of the session's cluster that has not run yet."""
-    return scanner_process(control_plane.kubeconfig)
+    return scanner_here(control_plane.kubeconfig)
 
 
 @pytest.fixture
-def gateway_on(control_plane: ControlPlane, scanner: ScannerProcess, open_gateway: OpenGateway) -> Opener:
+def gateway_on(control_plane: ControlPlane, scanner: ScannerHere, open_gateway: OpenGateway) -> Opener:
     """Opens gateways on the scanner's database and the session's cluster, on real time."""
 
     async def open_one(**settings: Any) -> CacheFirstGateway:
         values = {
             "kubeconfig": control_plane.kubeconfig, "clock": time.time, "cache_db_path": scanner.database,
-            "redaction_key_file": scanner.folder / "key",
+            "redaction_key_file": scanner.key,
         }  # fmt: skip
         return await open_gateway(**(values | settings))
 
     return open_one
 
 
-def _scan(scanner: ScannerProcess) -> None:
-    report = scanner.report("--full")
+def _scan(scanner: ScannerHere, *kinds: str) -> None:
+    """These kinds, or all."""
+    report = scanner.report("--full", *(argument for kind in kinds for argument in ("--kind", kind)))
     assert report["exit_code"] == 0, report["stderr"]
 
 
@@ -103,7 +103,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.timeout(180)
 async def test_the_same_call_gives_identical_rows_from_a_fresh_cache_and_live(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     """Tool by tool. A cluster never stands still, so what differs is scanned and compared again, until a deadline."""
     _populate(control_plane, fresh_namespace)
@@ -138,11 +138,11 @@ def _difference(cached: Any, live: Any) -> str:
 
 
 async def test_pages_read_from_cache_and_live_hold_the_same_rows_in_the_same_order(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     for number in range(7):  # `-` sorts before `/`: a-b comes before a
         control_plane.api.post(f"/api/v1/namespaces/{fresh_namespace}/services", _service(f"a{'-b' * (number % 3)}{number}"))
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "services")
 
     async def names(gateway: CacheFirstGateway) -> list[str]:
         found: list[str] = []
@@ -162,11 +162,11 @@ def _service(name: str) -> dict[str, Any]:
 
 
 async def test_a_continue_token_of_the_cluster_goes_on_live(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     for number in range(4):
         control_plane.api.post(f"/api/v1/namespaces/{fresh_namespace}/services", _service(f"s{number}"))
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "services")
     gateway = await gateway_on()
     first = await gateway.call("k8s_list_services", {"namespace": fresh_namespace, "limit": 2}, live=True)
     second = await gateway.call(
@@ -177,7 +177,7 @@ async def test_a_continue_token_of_the_cluster_goes_on_live(
 
 
 async def test_without_a_database_it_reads_live_and_says_so_in_one_line(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     answer = await (await gateway_on()).call("k8s_list_nodes", {})
     assert answer.source == "live"
@@ -191,9 +191,9 @@ async def test_without_a_database_it_reads_live_and_says_so_in_one_line(
     ("state", "words"), [("corrupt", "is damaged"), ("newer", "newer version"), ("locked", "is held by another process")]
 )
 async def test_a_database_that_cannot_be_used_is_named_in_one_line_and_read_past(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener, state: str, words: str
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener, state: str, words: str
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "nodes")
     gateway = await gateway_on()
     with _spoiled(scanner.database, state):
         before = await asyncio.to_thread(scanner.database.read_bytes)
@@ -225,9 +225,9 @@ def _spoiled(database: Path, state: str) -> Iterator[None]:
 
 
 async def test_a_stale_cache_is_passed_over_and_said(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "nodes")
     gateway = await gateway_on(clock=lambda: time.time() + 3600)
     answer = await gateway.call("k8s_list_nodes", {})
     assert (answer.source, answer.note) == ("live", f"nodes of {control_plane.context} are 60 min old in the cache: read live")
@@ -235,9 +235,9 @@ async def test_a_stale_cache_is_passed_over_and_said(
 
 
 async def test_now_means_live_even_when_the_cache_is_fresh(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "nodes")
     gateway = await gateway_on()
     assert (await gateway.call("k8s_list_nodes", {})).source == "cache"
     assert (await gateway.call("k8s_list_nodes", {}, live=True)).source == "live"
@@ -245,9 +245,9 @@ async def test_now_means_live_even_when_the_cache_is_fresh(
 
 
 async def test_an_object_younger_than_the_cache_is_found_live(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "services")
     control_plane.api.post(f"/api/v1/namespaces/{fresh_namespace}/services", _service("brand-new"))
     arguments = {"kind": "services", "name": "brand-new", "namespace": fresh_namespace}
     answer = await (await gateway_on()).call("k8s_get_resource", arguments)
@@ -255,7 +255,7 @@ async def test_an_object_younger_than_the_cache_is_found_live(
 
 
 async def test_logs_are_always_live(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     control_plane.pods.create(fresh_namespace, "talker")
     control_plane.logs.set(fresh_namespace, "talker", "first\nlast words\n")
@@ -268,9 +268,9 @@ async def test_logs_are_always_live(
 
 
 async def test_what_the_credentials_may_not_do_is_told_and_not_answered_from_the_cache(
-    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "nodes")
     user = control_plane.users.create(fresh_namespace, "nobody")
     later = {"clock": lambda: time.time() + 3600, "kubeconfig": user.kubeconfig}
     with pytest.raises(NotPermitted):
@@ -287,9 +287,9 @@ async def test_a_context_that_does_not_exist_is_named_with_those_that_do(gateway
 
 
 async def test_a_stopped_api_server_leaves_the_cache_and_its_return_is_noticed(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
-    await asyncio.to_thread(_scan, scanner)
+    await asyncio.to_thread(_scan, scanner, "nodes")
     gateway = await gateway_on(clock=lambda: time.time() + 3600)
     with control_plane.api_server.stopped():
         answer = await gateway.call("k8s_list_nodes", {})
@@ -301,15 +301,27 @@ async def test_a_stopped_api_server_leaves_the_cache_and_its_return_is_noticed(
 
 
 async def test_the_call_timeout_bounds_a_cluster_that_hangs(
-    control_plane: ControlPlane, scanner: ScannerProcess, gateway_on: Opener
+    control_plane: ControlPlane, scanner: ScannerHere, gateway_on: Opener
 ) -> None:
     gateway = await gateway_on(agent_mcp_call_timeout=1)
-    await gateway.call("k8s_list_nodes", {})
+    await _answers(gateway)
     with control_plane.api_server.paused():
         started = time.monotonic()
         with pytest.raises(ToolTimeout):
             await gateway.call("k8s_list_nodes", {})
         assert time.monotonic() - started < 20
+
+
+async def _answers(gateway: CacheFirstGateway) -> None:
+    """Returns when a call has been answered in its time: the first one waits for the server's imports as well."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            await gateway.call("k8s_list_nodes", {})
+        except ToolTimeout:
+            assert time.monotonic() < deadline
+        else:
+            return
 
 
 async def test_a_read_survives_the_death_of_the_mcp_server_in_the_middle_of_the_call(
