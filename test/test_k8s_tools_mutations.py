@@ -143,6 +143,21 @@ def test_deleting_a_namespace_names_the_custom_resources_in_it(
         assert "could not be counted" not in note
 
 
+def test_the_first_of_many_is_not_taken_for_all_where_the_api_server_does_not_say_how_many_remain(
+    tool_client: Callable[..., ToolClient], control_plane: ControlPlane, fresh_namespace: str
+) -> None:
+    """An API server says it of no list that has a selector, as one without a denied namespace has."""
+    group = f"{fresh_namespace}.example.com"
+    with installed(control_plane.api, definition("widgets", group, "Widget")):
+        for name in ("one", "two"):
+            body = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": name}}
+            control_plane.api.post(f"/apis/{group}/v1/namespaces/{fresh_namespace}/widgets", body)
+        for deny, said in ([], f"2 widgets.{group}"), (["namespace=denied"], f"could not be counted: widgets.{group}"):
+            policy = ServerPolicy(approval="client", deny=rules_of(deny, "--deny", []))
+            client = tool_client(control_plane.kubeconfig, policy=policy)
+            assert said in client("k8s_delete_resource", kind="crd", name=f"widgets.{group}", dry_run=True)["note"]
+
+
 def test_what_is_in_a_namespace_and_cannot_be_counted_is_named(
     tool_client: Callable[..., ToolClient], control_plane: ControlPlane, fresh_namespace: str
 ) -> None:

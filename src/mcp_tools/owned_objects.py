@@ -80,7 +80,8 @@ async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] |
 
 
 async def count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
-    """None for a kind that this cluster is without."""
+    """None for a kind that this cluster is without. Raises ClusterError, also when there are more and the server does not say
+    how many: aggregated API servers may not, and none does where the policy leaves namespaces out."""
     doing = f"count {kind.name} in {namespace}"
     try:
         answer = await api.get(kind.api_path(namespace), doing=doing, query=[("limit", 1)], accept=METADATA_LIST)
@@ -89,6 +90,8 @@ async def count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
             return None
         raise
     page = decode_page(answer.body, doing)
+    if page.metadata.continue_token and page.metadata.remaining is None:
+        raise ClusterError(f"cannot {doing}: the API server does not say how many there are; list them")
     return len(page.items or []) + (page.metadata.remaining or 0)
 
 
