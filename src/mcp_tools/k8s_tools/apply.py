@@ -12,6 +12,7 @@ from typing import Any
 
 from configuration.errors import ClusterError, Conflict, DryRunRefused, InvalidArguments, K8sMcpError, NotFound
 from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.comparing_refusals import refuse_comparing_with_what_is_fixed, refuse_comparing_with_what_others_own
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
     DRY_RUN,
@@ -27,7 +28,7 @@ from mcp_tools.manifest_documents import MAX_CHARACTERS, described, documents_of
 from mcp_tools.manifest_targets import Wanted, targets_of
 from mcp_tools.object_names import namespace_name
 from mcp_tools.object_writes import APPLY, check_preconditions, with_preconditions
-from mcp_tools.proposed_values import WHOLE, disguise_proposed
+from mcp_tools.proposed_values import WHOLE, asked_by, disguise_proposed
 from mcp_tools.redaction_marks import contains_mark
 from mcp_tools.request_guard import hold_to_approved, running_disguise
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, boolean, text, tool
@@ -113,6 +114,9 @@ async def _try(tools: ToolContext, wanted: Wanted, *, force: bool, dry_run: bool
     if before is not None:
         metadata = wanted.document["metadata"]
         check_preconditions(target.title, before, str(metadata.get("uid") or ""), str(metadata.get("resourceVersion") or ""))
+    refuse_comparing_with_what_is_fixed(target, before, asked_by(wanted.document))
+    if not force:
+        await refuse_comparing_with_what_others_own(target, before, wanted.document)
     asked = tools.redactor.redact_object(copy.deepcopy(wanted.document))
     disguise_proposed(before, asked, WHOLE, running_disguise(), target.title)
     foreseen = Changed(kind=target.kind, before=before, after=asked, action="untried")

@@ -8,6 +8,7 @@ from typing import Any
 from configuration.errors import ClusterError, InvalidArguments
 from kinds.kind import Kind
 from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.comparing_refusals import refuse_comparing_with_what_is_fixed
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
     DRY_RUN,
@@ -23,6 +24,7 @@ from mcp_tools.k8s_tools.change_answers import (
 from mcp_tools.manifest_changes import changes_between
 from mcp_tools.object_names import object_name
 from mcp_tools.object_writes import JSON_PATCH, MERGE, STRATEGIC, Target, check_preconditions, scope_named, with_preconditions
+from mcp_tools.proposed_values import asked_by
 from mcp_tools.tool_declaration import CONTEXT, ToolAnswer, ToolContext, ToolDeclaration, text, tool
 
 _TYPES = {"strategic": STRATEGIC, "merge": MERGE, "json": JSON_PATCH}
@@ -86,6 +88,7 @@ async def patch_resource(
     _refuse_what_is_ignored(found, patch)
     before = await target.read(tools)
     check_preconditions(target.title, before, uid, resource_version)
+    refuse_comparing_with_what_is_fixed(target, before, asked_by(patch, before))
     body = _bound(patch, uid, resource_version, before)
     try:
         after, warnings = await target.patched(
