@@ -134,6 +134,10 @@ def test_insecure_is_for_a_network_without_tls(options: dict[str, Any], tmp_path
         ({"mcp_server_ca_file": Path("x")}, "MCP_SERVER_CA_FILE does nothing"),
         ({"mcp_server_url": "http://127.0.0.1/", "mcp_server_type": "http", "mcp_server_ca_file": Path("x")}, "use https"),
         ({"mcp_server_url": "stdio:///bin/true", "mcp_deny": "kind=secrets"}, "MCP_DENY does nothing.*what was denied"),
+        (
+            {"mcp_server_url": "https://u:p@example.com/mcp", "mcp_server_type": "http", "mcp_deny": "kind=secrets"},
+            "MCP_DENY does nothing with MCP_SERVER_URL=https://example.com/mcp: .*what was denied",
+        ),
     ],
     ids=str,
 )

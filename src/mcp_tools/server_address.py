@@ -74,15 +74,12 @@ def server_address(settings: McpSettings, environment: Mapping[str, str], own_fl
         if url == OWN_SERVER:
             command = (sys.executable, "-m", "mcp_tools", _ONLY_ENVIRONMENT, *own_flags)
             return ServerAddress(name, True, command, own_server_environment(environment, _declared(settings, own_flags)))
-        if settings.mcp_deny:
-            raise ConfigurationError(
-                f"MCP_DENY does nothing with MCP_SERVER_URL={url}: only our own server keeps to it, and what was denied would be "
-                "read; leave it out, or use stdio:// (give that server a kubeconfig that may not read it)"
-            )
+        _refuse_deny(settings)
         return ServerAddress(name, False, (_executable(url),), foreign_server_environment(environment))
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
         _expect_type(settings, HTTP_TYPES)
+        _refuse_deny(settings)
         return ServerAddress(name, False, url=url, token=_token_for(settings, parts), ca_file=_ca_file(settings))
     raise ConfigurationError(
         f"MCP_SERVER_URL={without_credentials(url)}: expected stdio:// (our own server), stdio:///path/to/server, "
@@ -132,6 +129,16 @@ def _expect_type(settings: McpSettings, accepted: tuple[str, ...]) -> None:
         raise ConfigurationError(
             f"MCP_SERVER_TYPE={settings.mcp_server_type} does not fit MCP_SERVER_URL={url}: "
             f"set MCP_SERVER_TYPE={accepted[-1]}, or change the address"
+        )
+
+
+def _refuse_deny(settings: McpSettings) -> None:
+    """Whatever else the server is: it was not started by us, and nobody tells it of our rules."""
+    if settings.mcp_deny:
+        raise ConfigurationError(
+            f"MCP_DENY does nothing with MCP_SERVER_URL={without_credentials(settings.mcp_server_url)}: only a server that is "
+            "started from here keeps to it, and what was denied would be read; leave it out, or use stdio:// (another server "
+            "needs a kubeconfig that may not read it, one of ours --deny, or MCP_DENY in an --env-file of its own)"
         )
 
 
