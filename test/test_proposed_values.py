@@ -237,12 +237,11 @@ OPERATIONS = st.lists(
     st.fixed_dictionaries(
         {
             "op": st.sampled_from(["add", "remove", "replace"]),
-            "path": st.lists(KEYS | st.sampled_from(["1", "-", "-1"]), min_size=1, max_size=4).map(
-                lambda parts: "/" + "/".join(parts)
-            ),
-            "value": VALUES,
+            "path": st.sampled_from(["/a", "/a/a", "/a/b", "/a/0", "/a/-", "/b", "/b/a", "/a/a/b"]),
+            "value": VALUES | st.dictionaries(KEYS, VALUES, min_size=1, max_size=3),
         }
     ),
+    min_size=2,
     max_size=5,
 )
 
