@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_orphaned_pods_stay(tools: ToolClient, control_plane: ControlPlane, fres
 def test_deleting_a_namespace_says_what_it_holds(tools: ToolClient, control_plane: ControlPlane, fresh_namespace: str) -> None:
     control_plane.pods.create(fresh_namespace, "inhabitant", None)
     answer = tools("k8s_delete_resource", kind="ns", name=fresh_namespace, dry_run=True)
-    assert "1 pods" in answer["note"]
+    assert re.search(r"\b1 pod\b", answer["note"])
     assert control_plane.api.get(f"/api/v1/namespaces/{fresh_namespace}")["status"]["phase"] == "Active"
 
 

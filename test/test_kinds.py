@@ -12,6 +12,7 @@ import pytest
 
 from configuration.errors import ConfigurationError, UnknownKind
 from kinds.deployments import DEPLOYMENTS
+from kinds.envelope import live
 from kinds.events import EVENTS
 from kinds.jobs import JOBS
 from kinds.kind import Kind, row
@@ -20,8 +21,9 @@ from kinds.metadata import conditions
 from kinds.nodes import NODES
 from kinds.pods import PODS, PodRecord
 from kinds.record import sort_key
-from kinds.registry import KINDS, find_kind
+from kinds.registry import KINDS, counted_kind, find_kind
 from kinds.services import SERVICES
+from mcp_tools.text_tables import rows_as_text
 
 META = {"name": "web", "namespace": "shop", "uid": "u1", "resourceVersion": "7", "creationTimestamp": "2026-01-02T03:04:05Z"}
 
@@ -279,3 +281,12 @@ def test_conditions_without_a_type_are_passed_over() -> None:
 
 def test_the_type_of_a_condition_is_text_whatever_it_was() -> None:
     assert conditions({"status": {"conditions": [{"type": 7, "status": "True"}, {"status": "False"}]}}) == {"7": "True"}
+
+
+def test_one_object_is_counted_in_the_singular() -> None:
+    told = [counted_kind(number, name) for number, name in ((1, "pods"), (2, "pods"), (1, "networkpolicies"), (1, "ingresses"))]
+    assert told == ["1 pod", "2 pods", "1 networkpolicy", "1 ingress"]
+    assert counted_kind(1, "widgets.example.com") == "1 widgets.example.com"
+    envelope = live("demo", "pods", now=0, shown=1, total=1, more=False)
+    assert rows_as_text(["name"], [{"name": "a"}], envelope, "").startswith("1 of 1 pod in demo")
+    assert rows_as_text(["name"], [{"name": "a"}], dataclasses.replace(envelope, total=2), "").startswith("1 of 2 pods in demo")

@@ -65,6 +65,16 @@ def find_kind(name: str) -> Kind:
     return kind
 
 
+def counted_kind(number: int, name: str) -> str:
+    """`1 pod`, `2 pods`, `1 networkpolicy`. Of a kind that is not declared here only the plural is known."""
+    return f"{number} {noun_for(number, name)}"
+
+
+def noun_for(number: int, name: str) -> str:
+    """The noun alone."""
+    return KINDS[name].kind.lower() if number == 1 and name in KINDS else name
+
+
 def declared_kind(name: str) -> Kind | None:
     """The same; None for a kind that is not declared here."""
     wanted = name.strip().lower()

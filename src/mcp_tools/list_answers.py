@@ -11,6 +11,7 @@ import orjson
 from kinds.envelope import Envelope, live
 from kinds.kind import Kind
 from kinds.list_query import DEFAULT_LIMIT, ListQuery
+from kinds.registry import counted_kind
 from mcp_tools import continue_tokens
 from mcp_tools.answer_budget import fitting
 from mcp_tools.k8s_api import ClusterApi
@@ -123,7 +124,7 @@ class _Summarised:
         lines = self._counts(facts, envelope)
         if self.unhealthy_question and self.summary.unhealthy:
             facts |= self._unhealthy(unhealthy, lines)
-        lines.append(f"{len(rows)} of {self.summary.total} {self.query.kind.name} shown, in name order")
+        lines.append(f"{len(rows)} of {counted_kind(self.summary.total, self.query.kind.name)} shown, in name order")
         lines += table_lines(self.query.kind.list_columns, rows) if rows else []
         if token:
             lines.append(f"more: {self.call.rest(token)}")
@@ -133,7 +134,7 @@ class _Summarised:
     def _counts(self, facts: Mapping[str, Any], envelope: Envelope) -> list[str]:
         note = f" ({envelope.note})" if envelope.note else ""
         when = envelope.as_json()["as_of"]
-        lines = [f"summary of all {facts['total']} {envelope.kind}{where(envelope)}, live as of {when}{note}"]
+        lines = [f"summary of all {counted_kind(facts['total'], envelope.kind)}{where(envelope)}, live as of {when}{note}"]
         if facts["states"]:
             lines.append("states: " + ", ".join(f"{state} {count}" for state, count in facts["states"].items()))
         if facts["unhealthy"] is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from configuration.errors import K8sMcpError
 from kinds.kind import Kind
-from kinds.registry import KINDS
+from kinds.registry import KINDS, counted_kind
 from mcp_tools.at_most import at_most
 from mcp_tools.discovery import Discovery, kind_of
 from mcp_tools.k8s_api import ClusterApi
@@ -32,7 +32,9 @@ class Contents:
         """For the note of a deletion; "" for nothing. All numbers are told; of what was not counted as many names as fit."""
         parts = []
         if self.counts:
-            parts.append("everything in it goes with it: " + ", ".join(f"{count} {name}" for name, count in self.counts.items()))
+            parts.append(
+                "everything in it goes with it: " + ", ".join(counted_kind(count, name) for name, count in self.counts.items())
+            )
         if self.uncounted:
             more = f" and {len(self.uncounted) - _SHOWN} more" if len(self.uncounted) > _SHOWN else ""
             parts.append(f"there may be more, could not be counted: {', '.join(self.uncounted[:_SHOWN])}{more}")

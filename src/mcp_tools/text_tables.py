@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from kinds.envelope import Envelope
+from kinds.registry import noun_for
 from mcp_tools.plain_text import plain_text
 
 CELL = 120
@@ -43,7 +44,8 @@ def call_text(tool: str, arguments: Mapping[str, Any]) -> str:
 
 def _head(envelope: Envelope) -> str:
     of = f" of {envelope.total}" if envelope.total is not None else ""
-    what = f"{envelope.shown}{of} {envelope.kind}{' shown' if envelope.more else ''}{where(envelope)}"
+    noun = noun_for(envelope.shown if envelope.total is None else envelope.total, envelope.kind)
+    what = f"{envelope.shown}{of} {noun}{' shown' if envelope.more else ''}{where(envelope)}"
     return f"{what}, {envelope.source} as of {envelope.as_json()['as_of']}" + (f" ({envelope.note})" if envelope.note else "")
 
 

@@ -11,7 +11,7 @@ import orjson
 from configuration.errors import ClusterError, NotFound, NotPermitted
 from kinds.envelope import live
 from kinds.kind import Kind, row
-from kinds.registry import KINDS
+from kinds.registry import KINDS, counted_kind
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools.answer_budget import DEFAULT_TOKENS, answer_tokens, fits, fitting
@@ -131,7 +131,10 @@ async def _may_list(api: ClusterApi, kind: Kind) -> bool | None:
 
 
 def _facts_as_text(facts: dict[str, Any]) -> str:
-    counts = ", ".join(f"{'?' if count is None else count} {name}" for name, count in facts["counts"].items()) or "not counted"
+    counts = (
+        ", ".join(f"? {name}" if count is None else counted_kind(count, name) for name, count in facts["counts"].items())
+        or "not counted"
+    )
     lines = [
         f"{facts['cluster']}: Kubernetes {facts['server_version']} at {facts['api_server']}",
         f"uid {facts['cluster_uid'] or 'unknown'}; {counts}",
