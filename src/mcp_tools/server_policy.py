@@ -60,6 +60,18 @@ class Rule:
             and (not self.kind or self.resource == object_of(target))
         )
 
+    def takes_all_of(self, other: Rule) -> bool:
+        """Whether, part by part, this rule is about everything that the other one is about: as far as one rule can be told from
+        one other. A rule about namespaces leaves what is in none, so the other must be about namespaces too."""
+        return (
+            self.tool in ("", other.tool)
+            and (not self.kind or (bool(other.kind) and self.resource == other.resource))
+            and all(not mine or (bool(its) and _matches(mine, its)) for mine, its in self._places(other))
+        )
+
+    def _places(self, other: Rule) -> tuple[tuple[str, str], ...]:
+        return (self.namespace, other.namespace), (self.context, other.context)
+
     def names(self, namespace: str) -> bool:
         """Whether the rule is about this namespace, or about all."""
         return not self.namespace or _matches(self.namespace, namespace)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configuration.errors import ConfigurationError
-from mcp_tools.server_policy import EXEC, ServerPolicy
+from mcp_tools.server_policy import EXEC, Rule, ServerPolicy
 
 if TYPE_CHECKING:
     from mcp_tools.settings import McpSettings
@@ -45,6 +45,7 @@ def refuse_useless(
     tools = {tool.name: tool for tool in all_tools if tool.name in offered and policy.offers(tool)}
     _refuse_narrow_profile(start, settings, policy, tools)
     for rule in policy.allow:
+        _refuse_denied(rule, policy)
         if rule.tool:
             _refuse_rule_about(rule.tool, rule.text, policy, all_tools, tools)
 
@@ -82,6 +83,19 @@ def _refuse_narrow_profile(start: Start, settings: McpSettings, policy: ServerPo
 
 def _about_changes(start: Start, settings: McpSettings, policy: ServerPolicy) -> list[str]:
     return [*(["--allow-writes"] if start.allow_writes else []), *([_source(settings, policy)] if policy.allow else [])]
+
+
+def _refuse_denied(rule: Rule, policy: ServerPolicy) -> None:
+    denied = next((deny for deny in policy.deny if not _is_only_a_tool(deny) and deny.takes_all_of(rule)), None)
+    if denied is not None:
+        raise ConfigurationError(
+            f"--allow {rule.text!r} permits nothing: --deny {denied.text!r} forbids all of it, and wins; leave out one of the two"
+        )
+
+
+def _is_only_a_tool(rule: Rule) -> bool:
+    """Such a tool is not offered at all, which is said in other words."""
+    return bool(rule.tool) and not rule.namespace + rule.kind + rule.context
 
 
 def _refuse_rule_about(
