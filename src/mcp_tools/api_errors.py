@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from configuration.errors import ClusterError, Conflict, DryRunRefused, Expired, NotFound, NotPermitted, Unauthorized
+from mcp_tools.quoted_values import words_without_values
 
 _ADVICE: dict[int, tuple[type[ClusterError], str]] = {
     400: (ClusterError, "correct the arguments"),
@@ -31,17 +32,17 @@ _NO_DRY_RUN_ADVICE = (
     "possible by declaring sideEffects: None"
 )
 _SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
-_MAX_MESSAGE = 1500
 
 
 def error_of(status: int, body: bytes, doing: str) -> ClusterError:
     """The exception for an HTTP error. `doing` says what was tried on what: `list pods in namespace a (context b)`.
 
-    The message holds the server's own words and may quote values: it is redacted before it leaves this process.
+    The message holds the server's own words, without the values that it quotes of objects. It may still hold a secret in free
+    text: it is whole, since half a secret is not recognised, and is redacted and then cut before it leaves this process.
     """
     answer = _status_object(body)
     reason = str(answer.get("reason") or "")
-    words = str(answer.get("message") or "").strip() or _plain_body(body)
+    words = words_without_values(answer, _plain_body(body))
     class_, advice = _ADVICE.get(status, (ClusterError, _SERVER_ADVICE))
     advice = _ADVICE_BY_REASON.get(reason, advice)
     advice = next((better for said, better in _ADVICE_BY_WORDS.items() if status == 400 and said in words), advice)
@@ -49,7 +50,7 @@ def error_of(status: int, body: bytes, doing: str) -> ClusterError:
         class_, advice = DryRunRefused, _NO_DRY_RUN_ADVICE
     if budgets := _budgets(answer):
         words, advice = f"{words} {budgets}", "wait until more of its pods are ready, or change the budget"
-    detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words[:_MAX_MESSAGE]) if part)
+    detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words) if part)
     return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason)
 
 
@@ -64,12 +65,14 @@ def _budgets(answer: dict[str, Any]) -> str:
 def _status_object(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
 def _plain_body(body: bytes) -> str:
-    """Proxies answer in HTML: not worth showing."""
+    """Proxies answer in HTML: not worth showing. Of anything else a line or two, up to a blank."""
     text = body[:300].decode(errors="replace").strip()
+    if len(body) > 300:
+        text = text.rpartition(" ")[0]
     return "" if text.startswith(("<", "{")) else text

@@ -21,24 +21,32 @@ if TYPE_CHECKING:
 ERROR_MARK = "k8s-mcp/error"
 MESSAGE_LENGTH = 4_000
 """Characters of an error that are told: it may quote what a caller, an API server or another server said."""
+_ADVICE_LENGTH = 300
+_LONGEST = 100_000
+"""Characters that are looked at. Those before MESSAGE_LENGTH are far from where this cuts."""
 _REASON = re.compile(r"[A-Za-z]{1,60}")
 
 
 def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
-    """The server's side: an error as it may leave. Its message quotes the API server and the caller, so it is redacted."""
+    """The server's side: an error as it may leave. Its message quotes the API server and the caller, so it is redacted.
+
+    First redacted, then cut: half a secret would not be known any more.
+    """
     text = str(error)
-    kept = _cut(text)
-    cut = f" … (cut, {len(text):,} characters)" if len(kept) < len(text) else ""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": plain_text(redactor.redact_echo(kept)) + cut}
+    message = _cut(plain_text(redactor.redact_echo(text[:_LONGEST])), len(text))
+    told: dict[str, Any] = {"type": type(error).__name__, "message": message}
     return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
 
 
-def _cut(text: str) -> str:
-    """At a blank: half a secret would not be known any more."""
-    if len(text) <= MESSAGE_LENGTH:
+def _cut(text: str, length: int) -> str:
+    """At blanks, in the middle: what to do stands at the end. The end of a text that is not whole is not shown."""
+    if len(text) <= MESSAGE_LENGTH and length <= _LONGEST:
         return text
-    blank = max(text.rfind(" ", 0, MESSAGE_LENGTH), text.rfind("\n", 0, MESSAGE_LENGTH))
-    return text[: blank if blank > 0 else MESSAGE_LENGTH]
+    words = f" … (cut, {length:,} characters)"
+    last = text[-_ADVICE_LENGTH:].partition(" ")[2] if length <= _LONGEST else ""
+    start = text[: min(MESSAGE_LENGTH - len(last), len(text) - 1)]
+    blank = max(start.rfind(" "), start.rfind("\n"))
+    return start[: blank if blank > 0 else len(start)] + words + (f" … {last}" if last else "")
 
 
 def raised(tool: str, text: str, told: object, *, ours: bool = True) -> K8sMcpError:

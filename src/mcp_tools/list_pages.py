@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from configuration.errors import ClusterError
-from mcp_tools.json_repair import LEVELS, cut_deep, repaired
+from mcp_tools.json_repair import LEVELS, cut_deep, depth_of, repaired
 
 Page = TypeVar("Page")
 
@@ -75,8 +75,15 @@ def decode_item(raw: msgspec.Raw | bytes) -> dict[str, Any]:
 
 
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
-    """One object without its managedFields, which are half of its bytes and nobody's answer."""
-    obj = decode_item(raw)
+    """One object without its managedFields, which are half of its bytes and nobody's answer; cut where it is nested too deep
+    for what looks at it."""
+    obj = _without_managed_fields(decode_item(raw))
+    if depth_of(obj) > LEVELS:
+        obj = _without_managed_fields(decode_item(repaired(bytes(memoryview(raw)))))
+    return obj
+
+
+def _without_managed_fields(obj: dict[str, Any]) -> dict[str, Any]:
     metadata = obj.get("metadata")
     if isinstance(metadata, dict):
         metadata.pop("managedFields", None)

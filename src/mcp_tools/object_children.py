@@ -16,7 +16,7 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.at_most import at_most
 from mcp_tools.discovery import kind_of
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
-from mcp_tools.list_pages import decode_item, decode_page
+from mcp_tools.list_pages import decode_object, decode_page
 from mcp_tools.object_reading import read_objects
 from mcp_tools.tool_declaration import ToolContext
 
@@ -149,7 +149,7 @@ async def _owned(api: ClusterApi, tools: ToolContext, kind: Kind, namespace: str
     page = decode_page(answer.body, doing)
     found = []
     for raw in page.items or []:
-        metadata = tools.redactor.redact_object(decode_item(raw)).get("metadata") or {}
+        metadata = tools.redactor.redact_object(decode_object(raw)).get("metadata") or {}
         references = metadata.get("ownerReferences") or []
         if any(isinstance(one, dict) and one.get("uid") == uid for one in references):
             found.append(
