@@ -142,6 +142,9 @@ def test_deleting_a_namespace_names_the_custom_resources_in_it(
         assert f"2 widgets.{group}" in note
         assert "nothings" not in note, "there are none"
         assert "could not be counted" not in note
+        described = tools("k8s_describe", kind="ns", name=fresh_namespace)
+        (found,) = [one for one in described["sections"] if one["name"] == "objects in it"]
+        assert {"kind": f"widgets.{group}", "count": 2} in found["rows"]
 
 
 def test_the_first_of_many_is_not_taken_for_all_where_the_api_server_does_not_say_how_many_remain(

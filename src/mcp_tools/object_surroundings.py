@@ -18,9 +18,9 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.description import Call, Section
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.reading import read_object
+from mcp_tools.namespace_contents import Contents, namespace_contents
 from mcp_tools.object_names import object_name
 from mcp_tools.object_reading import Objects, read_objects
-from mcp_tools.owned_objects import namespace_content
 from mcp_tools.tool_declaration import ToolContext
 
 _PODS = KINDS["pods"]
@@ -106,12 +106,12 @@ async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any
     return [*sections, Section("pods that use it", [_pod_row(pod) for pod in users], rest, note=note)]
 
 
-async def _of_namespace(api: ClusterApi, _tools: ToolContext, manifest: dict[str, Any], _record: Record | None) -> list[Section]:
+async def _of_namespace(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any], _record: Record | None) -> list[Section]:
     name = str(manifest["metadata"]["name"])
-    counts = await namespace_content(api, name)
+    contents = await namespace_contents(api, tools.discovery, name)
     rest = Call("k8s_list_resources", {"kind": "pods", "namespace": name})
-    rows = [{"kind": kind, "count": count} for kind, count in (counts or {}).items()]
-    return [Section("objects in it", rows, rest, note="may not be counted" if counts is None else "")]
+    rows = [{"kind": kind, "count": count} for kind, count in contents.counts.items()]
+    return [Section("objects in it", rows, rest, note=Contents(uncounted=contents.uncounted).told())]
 
 
 async def _records(

@@ -67,18 +67,6 @@ async def defined_objects(api: ClusterApi, definition: dict[str, Any]) -> dict[s
         return None
 
 
-async def namespace_content(api: ClusterApi, namespace: str) -> dict[str, int] | None:
-    """Kind -> how many objects a namespace holds, for the kinds that are known. None when it may not be read."""
-    counts = {}
-    try:
-        for kind in KINDS.values():
-            if kind.namespaced and (count := await count_in(api, kind, namespace)) is not None:
-                counts[kind.name] = count
-    except ClusterError:
-        return None
-    return {name: count for name, count in counts.items() if count}
-
-
 async def count_in(api: ClusterApi, kind: Kind, namespace: str) -> int | None:
     """None for a kind that this cluster is without. Raises ClusterError, also when there are more and the server does not say
     how many: aggregated API servers may not, and none does where the policy leaves namespaces out."""
