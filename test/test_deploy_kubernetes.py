@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from controlplane.api_client import ApiError
+from kept_server import MakeScannerHere
 from kinds.registry import KINDS
 from scan_fixtures import SCANNER, ScannerProcess, query
 from scanner.cli import app
@@ -111,15 +112,52 @@ def test_every_command_of_the_deployment_exists() -> None:
 # --- on the control plane
 
 
-@pytest.fixture
+def applied(control_plane: Any, *names: str) -> None:
+    control_plane.kubectl("apply", *(argument for name in names for argument in ("-f", str(FOLDER / name))))
+    control_plane.wait_for_default_account(NAMESPACE)
+
+
+def removed(control_plane: Any, *names: str) -> None:
+    """Waits until they are gone."""
+    files = [argument for name in reversed(names) for argument in ("-f", str(FOLDER / name))]
+    control_plane.kubectl("delete", "--ignore-not-found", "--wait=true", *files)
+
+
+def account_kubeconfig(control_plane: Any, folder: Path) -> Path:
+    """A kubeconfig with a token of the ServiceAccount that the manifests create."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token"
+    token = control_plane.api.post(path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    file = folder / "account.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    file.chmod(0o600)
+    return file
+
+
+def test_with_namespaced_roles_the_uid_of_the_cluster_needs_the_role_for_it(
+    control_plane: Any, scanner_here: MakeScannerHere, tmp_path: Path
+) -> None:
+    names = ("namespace.yaml", "service-account.yaml", "role-cluster-identity.yaml")
+    applied(control_plane, *names[:2])
+    try:
+        scanner = scanner_here(account_kubeconfig(control_plane, tmp_path))
+        scanner.report("--kind", "pods")
+        assert query(scanner.database, "SELECT uid FROM clusters") == [("",)]
+        applied(control_plane, names[2])
+        scanner.report("--kind", "pods")
+        uid = control_plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+        assert query(scanner.database, "SELECT uid FROM clusters") == [(uid,)]
+    finally:
+        removed(control_plane, *names)
+
+
+@pytest.fixture(scope="module")
 def deployed(control_plane: Any) -> Iterator[Any]:
     """The control plane with the namespace, the ServiceAccount and its ClusterRole."""
-    for name in APPLIED:
-        control_plane.kubectl("apply", "-f", str(FOLDER / name))
-    control_plane.wait_for_default_account(NAMESPACE)
+    applied(control_plane, *APPLIED)
     yield control_plane
-    for name in reversed(APPLIED):
-        control_plane.kubectl("delete", "--wait=true", "-f", str(FOLDER / name))
+    removed(control_plane, *APPLIED)
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -183,67 +221,36 @@ def test_its_root_file_system_is_read_only() -> None:
 # --- a scan with exactly these rights
 
 
-def account_kubeconfig(control_plane: Any, folder: Path) -> Path:
-    """A kubeconfig with a token of the ServiceAccount that the manifests create."""
-    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token"
-    token = control_plane.api.post(path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-    config = yaml.safe_load(control_plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    file = folder / "account.kubeconfig"
-    file.write_text(yaml.safe_dump(config))
-    file.chmod(0o600)
-    return file
+def used_by_the_account(control_plane: Any, mark: int) -> set[tuple[str, str, str, bool]]:
+    """(group, resource, verb, allowed) of everything that the ServiceAccount has asked for since the mark."""
+    account = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+    asked = control_plane.audit.requests(mark, user=account, where=lambda one: one.resource != "")
+    return {(group_of(one.uri), one.resource, one.verb, one.status != 403) for one in asked}
 
 
-def used_by_the_account(control_plane: Any) -> set[tuple[str, str, str, bool]]:
-    """(group, resource, verb, allowed) of everything that the ServiceAccount has asked for."""
-    found = set()
-    for line in (control_plane.folder / "audit.log").read_text().splitlines():
-        event = json.loads(line)
-        if event["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}" and "objectRef" in event:
-            target = event["objectRef"]
-            allowed = event.get("responseStatus", {}).get("code") != 403
-            found.add((target.get("apiGroup", ""), target["resource"], event["verb"], allowed))
-    return found
+def group_of(uri: str) -> str:
+    """The API group of /apis/GROUP/…; "" for /api/…"""
+    _, root, group, *_ = uri.split("/")
+    return group if root == "apis" else ""
 
 
 def test_a_scan_with_that_account_reads_every_kind_but_secrets_and_uses_no_other_right(
-    deployed: Any, scanner_process: MakeScanner, tmp_path: Path
+    deployed: Any, scanner_here: MakeScannerHere, tmp_path: Path
 ) -> None:
-    scanner = scanner_process(account_kubeconfig(deployed, tmp_path))
+    scanner, mark = scanner_here(account_kubeconfig(deployed, tmp_path)), deployed.audit.mark()
     for _ in range(2):  # the second one catches up
         report = scanner.report()
         refused = {row["kind"] for row in report["kinds"] if row["outcome"] == "not_permitted"}
         failed = {row["kind"]: row["error"] for row in report["kinds"] if row["outcome"] == "failed"}
         assert (refused, failed) == (SECRETS, {})
         assert report["exit_code"] == 0, report["stderr"]
-    asked = used_by_the_account(deployed)
+    asked = used_by_the_account(deployed, mark)
     may = needed(namespaced_only=False) | {("", "namespaces", "get")}
     reviews = {one for one in asked if one[0] == "authorization.k8s.io"}  # everybody may ask what they may do
     beyond = {one[:3] for one in asked - reviews} - may
     assert {resource for _, resource, _ in beyond} <= SECRETS
     assert {one[1] for one in asked - reviews if not one[3]} <= SECRETS
     assert {verb for _, _, verb, _ in asked - reviews} <= {"list", "watch", "get"}
-
-
-def test_with_namespaced_roles_the_uid_of_the_cluster_needs_the_role_for_it(
-    control_plane: Any, scanner_process: MakeScanner, tmp_path: Path
-) -> None:
-    names = ("namespace.yaml", "service-account.yaml", "role-cluster-identity.yaml")
-    for name in names[:2]:
-        control_plane.kubectl("apply", "-f", str(FOLDER / name))
-    try:
-        control_plane.wait_for_default_account(NAMESPACE)
-        scanner = scanner_process(account_kubeconfig(control_plane, tmp_path))
-        scanner.report("--kind", "pods")
-        assert query(scanner.database, "SELECT uid FROM clusters") == [("",)]
-        control_plane.kubectl("apply", "-f", str(FOLDER / names[2]))
-        scanner.report("--kind", "pods")
-        uid = control_plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
-        assert query(scanner.database, "SELECT uid FROM clusters") == [(uid,)]
-    finally:
-        for name in reversed(names):
-            control_plane.kubectl("delete", "--ignore-not-found", "--wait=true", "-f", str(FOLDER / name))
 
 
 # --- in a pod: the ServiceAccount's own files, at the path where the kubelet puts them, and a root that may not be written

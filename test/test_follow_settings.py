@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import pytest
 
 from custom_resources import definition, installed
 from follow_fixtures import Meddler, eventually, following
-from scan_fixtures import ScannerProcess, query
+from kept_server import MakeScannerHere
+from scan_fixtures import query
 
-MakeScanner = Callable[..., ScannerProcess]
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = definition("widgets", "example.com", "Widget")
 
@@ -80,11 +79,11 @@ async def test_scanner_timeout_bounds_what_a_hanging_cluster_costs(api: Any, tmp
         await eventually(lambda: not found.metadata("configmaps", "last_error"), "the recovery", 90)
 
 
-def test_scanner_extra_kinds_are_found_and_cached(api: Any, scanner_process: MakeScanner) -> None:
+def test_scanner_extra_kinds_are_found_and_cached(api: Any, scanner_here: MakeScannerHere) -> None:
     with installed(api.api, WIDGETS):
         path = "/apis/example.com/v1/namespaces/default/widgets"
         api.api.post(path, {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one"}, "spec": {"size": 3}})
-        scanner = scanner_process(api.kubeconfig, SCANNER_EXTRA_KINDS="widgets.example.com, nothing.example.org")
+        scanner = scanner_here(api.kubeconfig, SCANNER_EXTRA_KINDS="widgets.example.com, nothing.example.org")
         first = scanner.report("--static")
         assert first["exit_code"] == 0, first["stderr"]
         assert "widgets.example.com" in {row["kind"] for row in first["kinds"]}
@@ -99,8 +98,8 @@ def test_scanner_extra_kinds_are_found_and_cached(api: Any, scanner_process: Mak
     assert "nothing.example.org" in unknown.stderr
 
 
-def test_a_second_scan_catches_up_and_a_full_one_lists(api: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(api.kubeconfig)
+def test_a_second_scan_catches_up_and_a_full_one_lists(api: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(api.kubeconfig)
     create(api, "first")
     strategies = [{row["strategy"] for row in scanner.report("--kind", "configmaps", *flags)["kinds"]} for flags in ((), ())]
     assert strategies == [{"list"}, {"check"}]

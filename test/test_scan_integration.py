@@ -19,7 +19,9 @@ import pytest
 from cache.cache_manager import CacheManager
 from cache.ttl_manager import TtlPolicy
 from configuration.errors import Unreachable
+from control_plane_fixtures import launch
 from every_kind import cluster_objects, namespaced_objects
+from kept_server import MakeScannerHere
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.settings import McpSettings
@@ -42,8 +44,8 @@ def assert_cache_equals_cluster(control_plane: Any, scanner: ScannerProcess, kin
     open_kinds, deadline = dict(kinds), time.monotonic() + 150
     while open_kinds:
         before = {name: listed_versions(control_plane, kind) for name, kind in open_kinds.items()}
-        done = scanner.run("scan", *(argument for name in open_kinds for argument in ("--kind", name)))
-        assert done.returncode == 0, done.stderr
+        report = scanner.report(*(argument for name in open_kinds for argument in ("--kind", name)))
+        assert report["exit_code"] == 0, report["stderr"]
         for name, kind in list(open_kinds.items()):
             stored = stored_versions(scanner.database, name, control_plane.context)
             if stored == before[name]:
@@ -90,10 +92,10 @@ def cluster_scoped_objects(control_plane: Any) -> Iterator[None]:
 
 
 def test_every_kind_equals_what_the_api_server_lists(
-    control_plane: Any, fresh_namespace: str, cluster_scoped_objects: None, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, cluster_scoped_objects: None, scanner_here: MakeScannerHere
 ) -> None:
     populate(control_plane, fresh_namespace)
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     assert_cache_equals_cluster(control_plane, scanner)
     found = {kind for kind in SERVED if query(scanner.database, f'SELECT 1 FROM "{kind}" LIMIT 1')}
     assert found == set(SERVED), "the test is worth nothing for a kind of which there is no object"
@@ -104,11 +106,11 @@ def test_every_kind_equals_what_the_api_server_lists(
 
 
 def test_a_second_scan_of_what_did_not_change_writes_metadata_only(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
     for number in range(3):
         control_plane.pods.create(fresh_namespace, f"web-{number}")
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     first = scanner.report("--kind", "pods", "--kind", "services")
     assert first["exit_code"] == 0
     tables = ("pods", "containers", "labels", "annotations", "deleted_objects", "changes")
@@ -125,12 +127,12 @@ def test_a_second_scan_of_what_did_not_change_writes_metadata_only(
 
 
 def test_a_deleted_object_moves_to_deleted_objects(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
     path = f"/api/v1/namespaces/{fresh_namespace}/services"
     for name in ("kept", "gone"):
         control_plane.api.post(path, {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}})
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "services")
     control_plane.api.delete(f"{path}/gone")
     report = scanner.report("--kind", "svc")
@@ -140,15 +142,13 @@ def test_a_deleted_object_moves_to_deleted_objects(
     assert query(scanner.database, "SELECT kind, name FROM deleted_objects" + where, fresh_namespace) == [("services", "gone")]
 
 
-def test_a_stopped_api_server_deletes_nothing_and_is_reported(
-    control_plane_factory: Callable[..., Any], scanner_process: MakeScanner
-) -> None:
-    control_plane = control_plane_factory(controllers=False, nodes=1)
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_a_stopped_api_server_deletes_nothing_and_is_reported(without_controllers: Any, scanner_here: MakeScannerHere) -> None:
+    control_plane = without_controllers
+    scanner = scanner_here(control_plane.kubeconfig)
     assert scanner.report()["exit_code"] == 0
     before = {kind: stored_versions(scanner.database, kind, control_plane.context) for kind in KINDS}
     with control_plane.api_server.stopped():
-        report = scanner.report()
+        report = scanner.report_of_process()
     assert report["exit_code"] == 1
     assert {row["outcome"] for row in report["kinds"]} == {"failed"}
     assert "does not answer" in report["stderr"]
@@ -191,13 +191,23 @@ def between_pages(action: Callable[[], None], *, after: int = 1) -> Callable[[Pr
     return on_progress
 
 
-@pytest.fixture
-def pods_without_controllers(control_plane_factory: Callable[..., Any]) -> Any:
-    """A cluster whose 60 pods stand still, and whose pods are read from etcd, so that history can expire."""
-    control_plane = control_plane_factory(controllers=False, watch_cache_sizes="pods#0")
+@pytest.fixture(scope="module")
+def without_controllers(control_plane_binaries: Any) -> Iterator[Any]:
+    """Its pods stand still and are read from etcd, so that history can expire."""
+    control_plane = launch(control_plane_binaries, nodes=1, controllers=False, watch_cache_sizes="pods#0")
     control_plane.create_namespace("shop")
-    control_plane.pods.create_many(60, namespaces=["shop"], nodes=["node-0"], patch_status=True)
-    return control_plane
+    yield control_plane
+    control_plane.stop()
+
+
+@pytest.fixture
+def pods_without_controllers(without_controllers: Any) -> Any:
+    """That cluster with 60 pods."""
+    pods = "/api/v1/namespaces/shop/pods"
+    for item in without_controllers.api.get(pods)["items"]:
+        without_controllers.api.delete(f"{pods}/{item['metadata']['name']}?gracePeriodSeconds=0")
+    without_controllers.pods.create_many(60, namespaces=["shop"], nodes=["node-0"], patch_status=True)
+    return without_controllers
 
 
 async def test_an_api_server_that_stops_in_the_middle_of_a_list_changes_nothing(
@@ -251,14 +261,14 @@ async def test_a_continue_token_that_expires_starts_the_list_again(pods_without_
 
 
 def test_kinds_that_may_not_be_read_are_recorded_and_count_only_when_asked_for(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
     from controlplane.users import rule
 
     reader = control_plane.users.create(
         fresh_namespace, "reader", cluster_rules=[rule("pods", "services", "namespaces", "deployments")]
     )
-    scanner = scanner_process(reader.kubeconfig)
+    scanner = scanner_here(reader.kubeconfig)
     report = scanner.report()
     assert report["exit_code"] == 0, report["stderr"]
     outcomes = {row["kind"]: row["outcome"] for row in report["kinds"]}
