@@ -163,10 +163,10 @@ QUOTING = {
     "k8s_get_cluster_info", "k8s_describe", "k8s_explain", "k8s_auth_can_i", "k8s_inspect_secret", "k8s_list_namespaces",
     "k8s_list_nodes", "k8s_list_pods", "k8s_list_services", "k8s_list_resources", "k8s_list_events", "k8s_get_resource",
     "k8s_top", "k8s_helm", "k8s_list_changes", "k8s_count_objects", "k8s_permitted_namespaces", "k8s_create_deployment",
-    "k8s_apply_manifest", "k8s_patch_resource", "k8s_scale", "k8s_rollout_status", "k8s_rollout", "k8s_node", "k8s_exec",
+    "k8s_apply_manifest", "k8s_scale", "k8s_rollout_status", "k8s_rollout", "k8s_node", "k8s_exec",
     RESOURCES,
 }  # fmt: skip
-"""Channels whose answers or errors repeat what the caller said."""
+"""Channels whose answers or errors repeat what the caller said. (A patch: what the API server says of it is left out.)"""
 
 WITHOUT_TEXT = {
     "k8s_get_cluster_info", "k8s_list_contexts", "k8s_list_api_resources", "k8s_explain", "k8s_auth_can_i", "k8s_api_usage",
