@@ -11,7 +11,8 @@ import pytest
 from configuration.errors import InvalidArguments
 from controlplane.control_plane import ControlPlane
 from mcp_tools.answer_budget import answer_tokens
-from mcp_tools.object_parts import NOTE_START, cut_text, parse_path, part_at, path_text, shortened
+from mcp_tools.object_cutting import cut_text, shortened
+from mcp_tools.object_parts import NOTE_START, parse_path, part_at, path_text
 from mcp_tools.redaction import contains_mark
 from mcp_tools.tool_declaration import ToolAnswer
 from server_fixtures import ToolClient, text_of
@@ -30,6 +31,10 @@ OBJECT = {
         (".spec.containers[0]", {"name": "web", "image": "nginx"}, "spec.containers[0]"),
         ('metadata.annotations["example.com/a.b"]', "x", 'metadata.annotations["example.com/a.b"]'),
         ("metadata.annotations.example.com/a.b", "x", 'metadata.annotations["example.com/a.b"]'),
+        ("spec.containers[1:]", [{"name": "proxy"}], "spec.containers[1:]"),
+        ("spec.containers[:1]", [{"name": "web", "image": "nginx"}], "spec.containers[0:1]"),
+        ("spec.containers[0][1:2]", {"image": "nginx"}, "spec.containers[0][1:2]"),
+        ("[1:]", {"spec": OBJECT["spec"]}, "[1:]"),
         ('metadata.annotations["odd\\"key]"]', "y", 'metadata.annotations["odd\\"key]"]'),
     ],
 )
@@ -47,6 +52,9 @@ def test_a_path_names_a_part(path: str, found: Any, canonical: str) -> None:
         ("spec.containers[7]", r"spec.containers has no \[7\]; it is a list of 2"),
         ("spec.containers.name", "it is a list of 2"),
         ("metadata.name.x", "it has no parts"),
+        ("spec.containers[2:]", r"spec.containers has no \[2:\]; it is a list of 2"),
+        ("metadata.name[0:]", r"metadata.name has no \[0:\]; it has no parts"),
+        ("spec.containers[0:][0]", "a range such as"),
         ("spec[", "cannot be read from character 5 on"),
         ("spec. containers", "cannot be read"),
         ('metadata["x', "cannot be read"),

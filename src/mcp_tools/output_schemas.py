@@ -85,7 +85,15 @@ def obj(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> dict[s
 LEFT_OUT: dict[str, Any] = {
     "type": "array",
     "description": "Parts that did not fit; a note stands in their place, and `path` asks for one of them",
-    "items": obj({"path": {"type": "string"}, "tokens": {"type": "integer"}}),
+    "items": obj(
+        {
+            "path": {"type": "string"},
+            "tokens": {"type": "integer"},
+            "shown": {"type": "integer", "description": "Of a range: how many members stand before it"},
+            "total": {"type": "integer", "description": "Of a range: how many members there are"},
+        },
+        optional=("shown", "total"),
+    ),
 }
 
 

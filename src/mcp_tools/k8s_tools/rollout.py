@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -32,8 +31,9 @@ from mcp_tools.k8s_tools.change_answers import (
 )
 from mcp_tools.k8s_tools.reading import scope_of
 from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.object_cutting import LeftOut, cut_text, shortened
 from mcp_tools.object_names import object_name
-from mcp_tools.object_parts import LeftOut, Steps, cut_text, parse_path, part_at, shortened
+from mcp_tools.object_parts import Steps, parse_path, part_at
 from mcp_tools.object_writes import JSON_PATCH, Target, check_preconditions, scope_named
 from mcp_tools.output_schemas import ENVELOPE, LEFT_OUT, obj
 from mcp_tools.plain_text import plain_text
@@ -135,9 +135,9 @@ def _template_answer(template: Manifest, steps: Steps, title: str, facts: dict[s
     def render(value: Any, left_out: list[LeftOut]) -> ToolAnswer:
         lines = [f"pod template of {title}", orjson.dumps(value).decode()]
         if left_out:
-            words = ", ".join(f"{one.path} ({one.tokens} tokens)" for one in left_out)
+            words = ", ".join(one.words() for one in left_out)
             lines.append(f"left out: {words}; ask for one with revision and path, or raise max_tokens")
-        more = {"left_out": [asdict(one) for one in left_out]} if left_out else {}
+        more = {"left_out": [one.as_json() for one in left_out]} if left_out else {}
         return ToolAnswer(plain_text("\n".join(lines)), facts | {"template": value} | more)
 
     def share(value: Any, left_out: list[LeftOut]) -> float:
