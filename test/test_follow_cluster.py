@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cache.refresh_requests import request_refresh
+from control_plane_fixtures import launch
 from follow_fixtures import Following, Meddler, eventually, following
 from mcp_tools.tool_loader import ToolResult
 from scan_fixtures import query
@@ -35,10 +36,18 @@ async def equal(control_plane: Any, found: Following, kind: str = "configmaps", 
     await eventually(lambda: found.stored(kind) == listed(control_plane, path), f"{kind} to equal the cluster's")
 
 
+@pytest.fixture(scope="module")
+def bare(control_plane_binaries: Any) -> Iterator[Any]:
+    control_plane = launch(control_plane_binaries, nodes=0, controllers=False, watch_cache_sizes="configmaps#0")
+    yield control_plane
+    control_plane.stop()
+
+
 @pytest.fixture
-def api(control_plane_factory: Callable[..., Any]) -> Any:
-    """Etcd and the API server alone: nothing moves but what the test moves."""
-    return control_plane_factory(controllers=False, watch_cache_sizes="configmaps#0")
+def api(bare: Any) -> Iterator[Any]:
+    """Etcd and the API server alone, without ConfigMaps: nothing moves but what the test moves."""
+    yield bare
+    bare.api.delete(CONFIGMAPS)
 
 
 async def test_what_is_created_changed_and_deleted_is_followed_without_another_list(api: Any, tmp_path: Path) -> None:

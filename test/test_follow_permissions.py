@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from control_plane_fixtures import launch
+from controlplane.api_client import ApiError
+from controlplane.control_plane import ControlPlane
 from controlplane.users import User, rule
 from follow_fixtures import Following, eventually, following
-from scan_fixtures import ScannerProcess, query
+from kept_server import MakeScannerHere
+from scan_fixtures import query
 
-MakeScanner = Callable[..., ScannerProcess]
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
+@pytest.fixture(scope="module")
+def bare(control_plane_binaries: Any) -> Iterator[ControlPlane]:
+    """Etcd and the API server alone."""
+    control_plane = launch(control_plane_binaries, nodes=0, controllers=False)
+    yield control_plane
+    control_plane.stop()
+
+
 @pytest.fixture
-def api(control_plane_factory: Callable[..., Any]) -> Any:
+def api(bare: ControlPlane) -> Iterator[ControlPlane]:
     """Namespaces `a`, `b` and `c` with one ConfigMap each."""
-    api = control_plane_factory(controllers=False)
     for namespace in ("a", "b", "c"):
-        api.create_namespace(namespace)
-        api.api.post(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": f"of-{namespace}"}})
-    return api
+        bare.create_namespace(namespace)
+        bare.api.post(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": f"of-{namespace}"}})
+    yield bare
+    for namespace in ("a", "b", "c", "d"):
+        remove(bare, namespace)
+
+
+def remove(api: ControlPlane, namespace: str) -> None:
+    """What the namespace controller does, which does not run here."""
+    for path in ("/api/v1/{}/configmaps", "/api/v1/{}/serviceaccounts", f"{RBAC}/{{}}/rolebindings", f"{RBAC}/{{}}/roles"):
+        api.api.delete(path.format(f"namespaces/{namespace}"))
+    with suppress(ApiError):  # that test has removed it
+        api.api.delete(f"/api/v1/namespaces/{namespace}")
+        finalize(api, namespace)
+
+
+def finalize(api: ControlPlane, namespace: str) -> None:
+    api.api.put(f"/api/v1/namespaces/{namespace}/finalize", {"metadata": {"name": namespace}, "spec": {"finalizers": []}})
 
 
 def grant(api: Any, user: User, namespace: str, *rules: Any) -> None:
@@ -78,9 +104,9 @@ async def test_a_namespace_that_appears_is_kept_up_too(api: Any, tmp_path: Path)
         await eventually(lambda: "of-b" in found.names("configmaps"), "what a changed set of namespaces lets look for")
 
 
-def test_exit_codes_tell_refused_kinds_that_were_asked_for(api: Any, scanner_process: MakeScanner) -> None:
+def test_exit_codes_tell_refused_kinds_that_were_asked_for(api: Any, scanner_here: MakeScannerHere) -> None:
     user = api.users.create("a", "narrow", rules=[rule("configmaps")])
-    scanner = scanner_process(user.kubeconfig, SCANNER_NAMESPACES="a,b")
+    scanner = scanner_here(user.kubeconfig, SCANNER_NAMESPACES="a,b")
     whole = scanner.report("--static")
     assert whole["exit_code"] == 0, whole["stderr"]
     by_kind = {row["kind"]: row for row in whole["kinds"]}
@@ -94,18 +120,18 @@ def test_exit_codes_tell_refused_kinds_that_were_asked_for(api: Any, scanner_pro
     assert [(row["strategy"], row["namespaces"]) for row in again["kinds"]] == [("check", ["a"])]
 
 
-def test_a_namespace_that_is_lost_is_no_fault_and_one_that_is_gone_is_forgotten(api: Any, scanner_process: MakeScanner) -> None:
+def test_a_namespace_that_is_lost_is_no_fault_and_one_that_is_gone_is_forgotten(api: Any, scanner_here: MakeScannerHere) -> None:
     user = api.users.create("a", "loser", rules=[rule("configmaps")], cluster_rules=[rule("namespaces")])
     grant(api, user, "b", rule("configmaps"))
     grant(api, user, "c", rule("configmaps"))
-    scanner = scanner_process(user.kubeconfig)
+    scanner = scanner_here(user.kubeconfig)
     kinds = ("--kind", "namespaces", "--kind", "configmaps")
     assert scanner.report(*kinds)["exit_code"] == 0
     for namespace in ("b", "c"):
         api.api.delete(f"{RBAC}/namespaces/{namespace}/rolebindings/reader")
     api.api.delete("/api/v1/namespaces/b/configmaps/of-b")
     api.api.delete("/api/v1/namespaces/b")
-    api.api.put("/api/v1/namespaces/b/finalize", {"metadata": {"name": "b"}, "spec": {"finalizers": []}})
+    finalize(api, "b")
     scanner.report("--kind", "namespaces")
     assert scanner.report("--kind", "configmaps", "--full")["exit_code"] == 0
     status = json.loads(scanner.run("status", "-o", "json").stdout)
@@ -120,8 +146,8 @@ def test_a_namespace_that_is_lost_is_no_fault_and_one_that_is_gone_is_forgotten(
     ]
 
 
-def test_a_kind_that_is_not_served_makes_no_noise(api: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(api.kubeconfig)
+def test_a_kind_that_is_not_served_makes_no_noise(api: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(api.kubeconfig)
     report = scanner.report()
     assert report["exit_code"] == 0
     assert {row["outcome"] for row in report["kinds"] if row["kind"] == "httproutes"} <= {"not_served"}
