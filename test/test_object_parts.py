@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -82,9 +83,11 @@ def test_of_a_long_object_the_smallest_part_that_is_enough_is_left_out() -> None
 
 def test_what_an_object_is_called_is_never_left_out() -> None:
     value = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "n" * 253, "labels": {"a": "b" * 900}}, "data": "x" * 9000}
-    short, left_out = shortened(value, _share_of(10))
-    assert {one.path for one in left_out} == {"metadata.labels", "data"}
+    short, left_out = shortened(deepcopy(value), _share_of(800))
+    assert {one.path for one in left_out} == {"metadata.labels.a", "data"}
     assert short["metadata"]["name"] == "n" * 253
+    short, _ = shortened(deepcopy(value), _share_of(10))
+    assert short["metadata"]["name"] == "n" * 253, "not for any budget"
 
 
 def test_a_text_is_cut_at_the_end_and_says_how_much_of_it_is_shown() -> None:

@@ -39,8 +39,8 @@ class ApprovalMode(StrEnum):
 
 
 _EXAMPLES = (
-    "Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only\n\n"
-    "Over HTTP: (umask 077; openssl rand -hex 32 > token); k8s-mcp --transport streamable-http --token-file token"
+    "Over HTTP: (umask 077; openssl rand -hex 32 > token); k8s-mcp --transport streamable-http --token-file token\n\n"
+    "Example: KUBECONFIG=~/.kube/config k8s-mcp --read-only"
 )
 
 

@@ -157,7 +157,7 @@ def _beginning(value: Any, fits: Share, under: Steps) -> tuple[Any, list[LeftOut
 
     while True:
         count = _most(len(members), lambda number: fits(*render(number)) <= 1)
-        if count == len(members) or count in notes or len(notes) >= _MOST_NOTES_IN_BEGINNING:
+        if count == len(members) or count > len(notes) or count in notes or len(notes) >= _MOST_NOTES_IN_BEGINNING:
             return render(count)
         item, path = members.items[count][1], path_text(members.path(count))
         if len(orjson.dumps(item)) < _WORTH_LEAVING_OUT or len(path) > _LONGEST_PATH:
