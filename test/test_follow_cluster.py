@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -34,6 +35,18 @@ def listed(control_plane: Any, path: str) -> set[tuple[str, str]]:
 
 async def equal(control_plane: Any, found: Following, kind: str = "configmaps", path: str = "/api/v1/configmaps") -> None:
     await eventually(lambda: found.stored(kind) == listed(control_plane, path), f"{kind} to equal the cluster's")
+
+
+async def followed(control_plane: Any, found: Following) -> None:
+    """Following has begun; that is written with the first change, or when a poll of 25 s ends without one."""
+    looks = itertools.count()
+
+    def told() -> bool:
+        if (look := next(looks)) % 25 == 0:  # twice a second
+            create(control_plane, f"wakes-{look}")
+        return bool(found.metadata("configmaps", "strategy") == "follow")
+
+    await eventually(told, "following")
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +168,7 @@ def set_change(meddler: Meddler, change: Callable[[str, Mapping[str, Any], ToolR
 async def test_a_refresh_request_of_a_followed_kind_is_served_without_a_list(api: Any, tmp_path: Path) -> None:
     async with following(api.kubeconfig, tmp_path) as found:
         lists = found.lists("configmaps")
-        await eventually(lambda: found.metadata("configmaps", "strategy") == "follow", "following")
+        await followed(api, found)
         await asyncio.sleep(1.1)  # the clock of the database has seconds
         requested_at = time.time()
         request_refresh(found.database, cluster=found.cluster, kind="configmaps", reason="a test asks")
@@ -196,7 +209,7 @@ async def test_a_hanging_api_server_is_noticed_and_followed_on_when_it_wakes(api
 
 async def test_each_change_is_stored_within_seconds_at_twenty_a_second(api: Any, tmp_path: Path) -> None:
     async with following(api.kubeconfig, tmp_path) as found:
-        await eventually(lambda: found.metadata("configmaps", "strategy") == "follow", "following")
+        await followed(api, found)
         created: dict[str, float] = {}
         seen: dict[str, float] = {}
 

@@ -36,7 +36,7 @@ def api(bare: ControlPlane) -> Iterator[ControlPlane]:
         bare.create_namespace(namespace)
         bare.api.post(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": f"of-{namespace}"}})
     yield bare
-    for namespace in ("a", "b", "c", "d"):
+    for namespace in ("a", "b", "c", "d", "e"):
         remove(bare, namespace)
 
 
@@ -98,6 +98,7 @@ async def test_a_namespace_that_appears_is_kept_up_too(api: Any, tmp_path: Path)
     user = api.users.create("a", "lister", rules=[rule("configmaps")], cluster_rules=[rule("namespaces")])
     async with following(user.kubeconfig, tmp_path, kinds=("configmaps", "namespaces"), wait=False) as found:
         await eventually(lambda: scopes(found, "configmaps").keys() == {"", "a"}, "the first namespace")
+        api.create_namespace("e")  # what has been followed is written with the first change
         await eventually(lambda: found.metadata("namespaces", "strategy") == "follow", "namespaces to be followed")
         grant(api, user, "b", rule("configmaps"))
         api.create_namespace("d")

@@ -23,6 +23,7 @@ from cache.sql_guard import run_query
 from cache_fixtures import Clock, api_object, pods, scan
 from demo_fixtures import DemoServer, start_demo_server
 from expiring_proxy import kubeconfig_of
+from kept_server import MakeScannerHere
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
 from scan_fixtures import ScannerProcess, query, stored_versions
@@ -109,9 +110,9 @@ def servable_kinds(control_plane: Any, scanner: ScannerProcess) -> int:
 
 
 def test_clusters_that_hang_refuse_or_do_not_let_in_delay_no_other(
-    control_plane: Any, troubled: list[Path], scanner_process: MakeScanner
+    control_plane: Any, troubled: list[Path], scanner_process: MakeScanner, scanner_here: MakeScannerHere
 ) -> None:
-    kinds = servable_kinds(control_plane, scanner_process(control_plane.kubeconfig))
+    kinds = servable_kinds(control_plane, scanner_here(control_plane.kubeconfig))
     alone = seconds_to_fill(scanner_process(control_plane.kubeconfig), control_plane.context, kinds)
     beside = scanner_process(joined([*troubled, control_plane.kubeconfig]), K8S_CONTEXTS="*", SCANNER_CONCURRENT_LIMIT="1")
     taken = seconds_to_fill(beside, control_plane.context, kinds)
@@ -166,12 +167,12 @@ def knows_configmap(scanner: ScannerProcess, name: str) -> bool:
 
 
 def test_several_kubeconfig_files_give_their_contexts_by_name_or_all(
-    control_plane: Any, control_plane_factory: Callable[..., Any], scanner_process: MakeScanner, tmp_path: Path
+    control_plane: Any, control_plane_factory: Callable[..., Any], scanner_here: MakeScannerHere, tmp_path: Path
 ) -> None:
     other = control_plane_factory(controllers=False)
     both = {control_plane.context, other.context}
     files = [copied(one.kubeconfig, tmp_path / f"{one.name}.yaml") for one in (control_plane, other)]
-    scanner = scanner_process(joined(files))
+    scanner = scanner_here(joined(files))
     for contexts, expected in (("", {control_plane.context}), (other.context, {other.context}), ("*", both)):
         report = scanner.report("--kind", "namespaces", K8S_CONTEXTS=contexts)
         assert {row["cluster"] for row in report["kinds"]} == expected
@@ -268,10 +269,10 @@ def call(path: Path, context: str, method: str, url: str) -> Any:
 
 
 def test_two_clusters_with_the_same_uids_and_names_never_mix(
-    twins: tuple[DemoServer, DemoServer, Path], scanner_process: MakeScanner
+    twins: tuple[DemoServer, DemoServer, Path], scanner_here: MakeScannerHere
 ) -> None:
     _, _, kubeconfig = twins
-    scanner = scanner_process(kubeconfig, K8S_CONTEXTS="*")
+    scanner = scanner_here(kubeconfig, K8S_CONTEXTS="*")
     assert scanner.report()["exit_code"] == 0
     left, right = (stored_versions(scanner.database, "configmaps", name) for name in ("left", "right"))
     assert {uid for uid, _ in left} == {uid for uid, _ in right}, "the test is worth nothing if they differ"

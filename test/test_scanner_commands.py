@@ -17,6 +17,7 @@ import pytest
 
 from cache.scan_lock import lock_path
 from controlplane.users import rule
+from kept_server import MakeScannerHere
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from scan_fixtures import SCANNER, ScannerProcess, query
@@ -35,10 +36,10 @@ contexts: [{name: here, context: {cluster: c, user: u}}, {name: there, context: 
 """
 
 
-@pytest.fixture
-def kubeconfig(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two contexts, of a cluster where nobody listens."""
-    path = tmp_path / "kubeconfig"
+    path = tmp_path_factory.mktemp("nowhere") / "kubeconfig"
     path.write_text(KUBECONFIG)
     return path
 
@@ -203,24 +204,21 @@ def test_all_contexts_are_scanned_and_each_failure_is_named(kubeconfig: Path, sc
 
 
 @pytest.mark.parametrize(
-    ("settings", "arguments", "clusters"),
-    [
-        ({}, (), {"here"}),
-        ({"K8S_CONTEXTS": "there"}, (), {"there"}),
-        ({"K8S_CONTEXTS": "here, there"}, (), {"here", "there"}),
-        ({"K8S_CONTEXTS": "here"}, ("--context", "there"), {"there"}),
-    ],
+    ("contexts", "clusters"), [("", {"here"}), ("there", {"there"}), ("here, there", {"here", "there"}), ("*", {"here", "there"})]
 )
-def test_which_contexts_are_scanned(
-    kubeconfig: Path, scanner_process: MakeScanner, settings: dict[str, str], arguments: tuple[str, ...], clusters: set[str]
-) -> None:
-    report = scanner_process(kubeconfig).report(*arguments, "--kind", "pods", **settings)
+def test_which_contexts_are_scanned(kubeconfig: Path, scanner_here: MakeScannerHere, contexts: str, clusters: set[str]) -> None:
+    report = scanner_here(kubeconfig).report("--kind", "pods", K8S_CONTEXTS=contexts)
     assert {row["cluster"] for row in report["kinds"]} == clusters
 
 
-def test_static_and_dynamic_choose_kinds(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+def test_the_option_outweighs_the_setting_of_contexts(kubeconfig: Path, scanner_process: MakeScanner) -> None:
+    report = scanner_process(kubeconfig).report("--context", "there", "--kind", "pods", K8S_CONTEXTS="here")
+    assert {row["cluster"] for row in report["kinds"]} == {"there"}
+
+
+def test_static_and_dynamic_choose_kinds(kubeconfig: Path, scanner_here: MakeScannerHere) -> None:
     for flag, dynamic in (("--static", False), ("--dynamic", True)):
-        report = scanner_process(kubeconfig).report(flag)
+        report = scanner_here(kubeconfig).report(flag)
         assert {row["kind"] for row in report["kinds"]} == {name for name, kind in KINDS.items() if kind.dynamic == dynamic}
 
 
@@ -245,8 +243,8 @@ def test_status_without_a_database_says_what_to_do(kubeconfig: Path, scanner_pro
     assert "scanner scan" in done.stderr
 
 
-def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_status_tells_fresh_from_stale_and_running_from_stopped(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report()
     done = scanner.run("status", "-o", "json")
     status = json.loads(done.stdout)
@@ -273,8 +271,8 @@ def served(kind: Kind) -> str:
     return "not served" if kind.optional else "fresh"
 
 
-def test_status_says_what_the_api_server_was_asked_for(control_plane: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_status_says_what_the_api_server_was_asked_for(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report()
     (cluster,) = json.loads(scanner.run("status", "-o", "json").stdout)["clusters"]
     assert cluster["cluster"] == control_plane.context
@@ -289,9 +287,9 @@ def test_status_says_what_the_api_server_was_asked_for(control_plane: Any, scann
 
 
 def test_status_judges_the_clusters_that_the_settings_name_and_no_other(
-    kubeconfig: Path, control_plane: Any, scanner_process: MakeScanner
+    kubeconfig: Path, control_plane: Any, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "pods")
     here = control_plane.context
 
@@ -310,10 +308,10 @@ def test_status_judges_the_clusters_that_the_settings_name_and_no_other(
 
 
 def test_status_tells_what_may_be_read_in_part_from_what_may_not(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
     someone = control_plane.users.create(fresh_namespace, "someone", rules=[rule("pods", "services")])
-    scanner = scanner_process(someone.kubeconfig)
+    scanner = scanner_here(someone.kubeconfig)
     scanner.report()
     done = scanner.run("status", "-o", "json")
     rows = {row["kind"]: row for row in json.loads(done.stdout)["kinds"]}
@@ -322,10 +320,10 @@ def test_status_tells_what_may_be_read_in_part_from_what_may_not(
     assert done.returncode == 0, done.stderr
 
 
-def test_a_liveness_probe_asks_for_the_daemon_and_not_for_the_cluster(kubeconfig: Path, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(kubeconfig)
+def test_a_liveness_probe_asks_for_the_daemon_and_not_for_the_cluster(kubeconfig: Path, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(kubeconfig)
     assert scanner.run("status", "--alive").returncode == 1, "there is no database"
-    scanner.run("scan")
+    scanner.report()
     assert "no scanner works" in scanner.run("status", "--alive").stderr
     write(scanner.database, "UPDATE scanner SET mode = 'daemon', stopped_at = NULL")
     with held_lock(scanner.database):
@@ -337,8 +335,8 @@ def test_a_liveness_probe_asks_for_the_daemon_and_not_for_the_cluster(kubeconfig
     assert "no sign for" in done.stderr
 
 
-def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "pods", "--kind", "services")
     write(scanner.database, "UPDATE cache_metadata SET last_error = 'nobody home' WHERE kind = 'services'")
     with held_lock(scanner.database):
@@ -350,19 +348,19 @@ def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any,
 
 
 def test_status_does_not_call_a_cluster_healthy_of_which_nothing_may_be_read(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
     nobody = control_plane.users.create(fresh_namespace, "nobody", rules=[])
-    scanner = scanner_process(nobody.kubeconfig)
-    scanner.run("scan")
+    scanner = scanner_here(nobody.kubeconfig)
+    scanner.report()
     done = scanner.run("status", "-o", "json")
     assert {kind["state"] for kind in json.loads(done.stdout)["kinds"]} == {"not permitted"}
     assert done.returncode == 1
     assert "may be listed with these credentials" in done.stderr
 
 
-def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_cleanup_forgets_what_is_older_than_the_retention(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
     assert scanner.run("cleanup").returncode == 1, "there is no database yet"
     scanner.report("--kind", "services")
     write(
@@ -381,9 +379,9 @@ ROWS = "SELECT (SELECT count(*) FROM namespaces), (SELECT count(*) FROM services
 
 
 def test_cleanup_removes_rows_past_their_grace_while_the_cluster_answers(
-    control_plane: Any, scanner_process: MakeScanner
+    control_plane: Any, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "namespaces", "--kind", "services")
     write(scanner.database, f"UPDATE cache_metadata SET {PAST_GRACE} WHERE kind = 'services'")
     write(scanner.database, "UPDATE clusters SET last_success_at = last_success_at - 700")
@@ -398,9 +396,9 @@ def test_cleanup_removes_rows_past_their_grace_while_the_cluster_answers(
 
 
 def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about(
-    control_plane: Any, fresh_namespace: str, scanner_process: MakeScanner
+    control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "namespaces", "--kind", "services", "--kind", "nodes")
     write(
         scanner.database,
@@ -421,8 +419,8 @@ def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about
     assert services == 0
 
 
-def test_cleanup_forgets_a_cluster_by_name(control_plane: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+def test_cleanup_forgets_a_cluster_by_name(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "namespaces")
     wrong = scanner.run("cleanup", "--forget", "old")
     assert wrong.returncode == 2
@@ -433,9 +431,9 @@ def test_cleanup_forgets_a_cluster_by_name(control_plane: Any, scanner_process: 
     assert query(scanner.database, "SELECT count(*) FROM clusters") == [(0,)]
 
 
-def test_cleanup_gives_the_gaps_in_the_file_back_when_asked_to(kubeconfig: Path, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(kubeconfig)
-    scanner.run("scan")
+def test_cleanup_gives_the_gaps_in_the_file_back_when_asked_to(kubeconfig: Path, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(kubeconfig)
+    scanner.report()
     row = "'c', 'pods', 'p', 'u', hex(randomblob(2000)), 1, '1'"
     columns = "cluster, kind, name, uid, field, seen_at, resource_version"
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
