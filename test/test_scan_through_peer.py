@@ -18,6 +18,7 @@ from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
 from controlplane.users import rule
 from custom_resources import definition, installed
+from kept_server import MakeScannerHere
 from mcp_tools.mapped_loader import MappedLoader, loader_of_programs
 from mcp_tools.server_connection import ServerConnection
 from mcp_tools.settings import McpSettings
@@ -93,10 +94,14 @@ def corner_rows(database: Path, kind: str) -> dict[str, Any]:
 
 
 def test_a_scan_through_it_fills_the_same_rows_as_our_own_server(
-    scanner_process: MakeScanner, control_plane: ControlPlane, corner: str, through: dict[str, str]
+    scanner_process: MakeScanner,
+    scanner_here: MakeScannerHere,
+    control_plane: ControlPlane,
+    corner: str,
+    through: dict[str, str],
 ) -> None:
-    ours, theirs = scanner_process(control_plane.kubeconfig), scanner_process(control_plane.kubeconfig, **through)
-    theirs.settings["REDACTION_KEY_FILE"] = str(ours.folder / "key")
+    ours, theirs = scanner_here(control_plane.kubeconfig), scanner_process(control_plane.kubeconfig, **through)
+    theirs.settings["REDACTION_KEY_FILE"] = str(ours.key)
     kinds = [argument for kind in KINDS for argument in ("--kind", kind)]
     assert ours.report(*kinds)["exit_code"] == 0
     mark = control_plane.audit.mark()
