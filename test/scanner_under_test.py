@@ -1,23 +1,23 @@
 """A scanner of a few kinds whose clock its test sets: in a thread of the test's process, or as a process to be killed.
 
-As a process: `python scanner_under_test.py`, what it needs as one JSON line on stdin; then lines with the clock's offset
-in seconds; it ends with stdin.
+The processes are forked from one that has imported what a scanner needs: a start then costs what it does and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -150,48 +150,47 @@ class ScannerInThread:
                 await task
 
 
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["pytest", "scanner.assembly", "mcp_tools.tool_loader", "kinds.generic", __name__])
+
+
 class ScannerAsProcess:
     """Each start is a process with an MCP server of its own; `crash` is kill -9."""
 
     def __init__(self, kubeconfig: Path, kinds: tuple[str, ...], key: Path, log: Path) -> None:
         self.clock = RunningClock()
-        self.process: subprocess.Popen[str] | None = None
+        self.process: ForkServerProcess | None = None
         self._kinds = kinds
         self._key = key
         self._kubeconfig = kubeconfig
         self._log = log
+        self._clock_offsets: Connection | None = None
 
     def clock_was_set(self) -> None:
         """Tell the process."""
-        if self.process is not None and self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(f"{self.clock.offset}\n")
-                self.process.stdin.flush()
+        if self._clock_offsets is not None:
+            with contextlib.suppress(OSError):
+                self._clock_offsets.send(self.clock.offset)
 
     def start(self, database: Path, *, follow: bool) -> None:
-        with self._log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env=environment_for(self._kubeconfig),
-                text=True,
-            )
-        assert self.process.stdin is not None
-        about = {"database": str(database), "follow": follow, "key": str(self._key), "kinds": self._kinds}
-        self.process.stdin.write(json.dumps(about | {"clock": asdict(self.clock)}) + "\n")
-        self.process.stdin.flush()
+        settings = {"database": database, "follow": follow, "key": self._key}
+        offsets, self._clock_offsets = _FORKED.Pipe(duplex=False)
+        self.process = _FORKED.Process(
+            target=_scan_until_killed, args=(settings, self._kinds, self.clock, self._kubeconfig, self._log, offsets), daemon=True
+        )
+        self.process.start()
+        offsets.close()
 
     def crash(self) -> None:
         """kill -9; returns when it is gone (its MCP server notices by itself)."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()
-            process.wait()
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+            process.join()
+            process.close()
+        if self._clock_offsets is not None:
+            self._clock_offsets.close()
+            self._clock_offsets = None
 
     def kill_mcp_server(self) -> None:
         if self.process is None:
@@ -202,7 +201,7 @@ class ScannerAsProcess:
                 os.kill(int(child), signal.SIGKILL)
 
     def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        return self.process is not None and self.process.is_alive()
 
     def close(self) -> None:
         self.crash()
@@ -211,26 +210,27 @@ class ScannerAsProcess:
 Scanner = ScannerInThread | ScannerAsProcess
 
 
-def main() -> None:
-    about = json.loads(sys.stdin.readline())
+def _scan_until_killed(
+    about: Mapping[str, Any], kinds: tuple[str, ...], clock: RunningClock, kubeconfig: Path, log: Path, offsets: Connection
+) -> None:
+    """What the process does; it ends with the pipe of its clock's offsets, in seconds."""
+    with log.open("a") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    settings = settings_for(Path(about["database"]), follow=about["follow"], key=Path(about["key"]))
-    clock = RunningClock(**about["clock"])
 
     def read() -> None:
-        for line in sys.stdin:
-            clock.offset = float(line)
+        with contextlib.suppress(EOFError):
+            while True:
+                clock.offset = offsets.recv()
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
-    asyncio.run(_main(settings, scanned_kinds(tuple(about["kinds"])), clock))
+    asyncio.run(_main(settings_for(**about), scanned_kinds(kinds), clock, environment_for(kubeconfig)))
 
 
-async def _main(settings: ScannerSettings, kinds: Mapping[str, Kind], clock: Callable[[], float]) -> None:
-    async with ToolLoader(settings, environment=dict(os.environ)) as loader:
+async def _main(
+    settings: ScannerSettings, kinds: Mapping[str, Kind], clock: Callable[[], float], environment: Mapping[str, str]
+) -> None:
+    async with ToolLoader(settings, environment=environment) as loader:
         loader.begin()
         await run_scanner(loader, settings, kinds, clock)
-
-
-if __name__ == "__main__":
-    main()
