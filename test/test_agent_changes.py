@@ -21,9 +21,9 @@ from agent_fixtures import OpenAgent, OpenGateway, freeze, request_arrived
 from configuration.errors import ApprovalNeeded, Conflict, NotFound, ServerGone
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
+from kept_server import MakeScannerHere
 from mcp_tools.tool_loader import ToolResult
 from model_fixtures import ScriptedModel
-from scan_fixtures import ScannerProcess
 
 Opener = Callable[..., Awaitable[CacheFirstGateway]]
 CREATE = "k8s_create_deployment"
@@ -328,10 +328,10 @@ async def test_stopping_an_answer_while_a_change_is_under_way_says_that_its_outc
 
 
 async def test_a_question_read_from_the_cache_sends_the_api_server_nothing(
-    control_plane: ControlPlane, scanner_process: Callable[..., ScannerProcess], gateway_on: Opener, open_agent: OpenAgent,
+    control_plane: ControlPlane, scanner_here: MakeScannerHere, gateway_on: Opener, open_agent: OpenAgent,
     scripted_model: ScriptedModel,
 ) -> None:  # fmt: skip
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     assert (await asyncio.to_thread(scanner.report))["exit_code"] == 0
     gateway = await gateway_on(cache_db_path=scanner.database)
     mark = control_plane.audit.mark()
@@ -345,10 +345,10 @@ async def test_a_question_read_from_the_cache_sends_the_api_server_nothing(
 
 
 async def test_what_was_changed_is_read_live_until_the_scanner_has_looked_again(
-    control_plane: ControlPlane, fresh_namespace: str, scanner_process: Callable[..., ScannerProcess], gateway_on: Opener
+    control_plane: ControlPlane, fresh_namespace: str, scanner_here: MakeScannerHere, gateway_on: Opener
 ) -> None:
     """Read your writes, in this process and in the next one."""
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     assert (await asyncio.to_thread(scanner.report))["exit_code"] == 0
     gateway = await gateway_on(cache_db_path=scanner.database)
     arguments = {"kind": "deployments", "namespace": fresh_namespace}

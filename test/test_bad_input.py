@@ -15,6 +15,7 @@ from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
 from cache_fixtures import CLUSTER, api_object, scan
 from configuration.errors import ClusterError
+from kept_server import MakeScannerHere
 from kinds.list_query import ListQuery
 from kinds.registry import KINDS
 from mcp_tools.object_forms import form_of
@@ -60,9 +61,9 @@ def annotated(control_plane: Any, fresh_namespace: str) -> str:
 
 
 def test_odd_objects_of_a_real_api_server_are_kept_whole(
-    control_plane: Any, annotated: str, scanner_process: MakeScanner
+    control_plane: Any, annotated: str, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(control_plane.kubeconfig)
+    scanner = scanner_here(control_plane.kubeconfig)
     report = scanner.report("--kind", "pods", "--kind", "configmaps")
     assert report["exit_code"] == 0, report["stderr"]
     assert [row["malformed"] for row in report["kinds"]] == [0, 0]
@@ -190,10 +191,10 @@ def status_of_pods(scanner: ScannerProcess) -> dict[str, Any]:
 
 
 def test_surprising_objects_are_kept_with_all_that_they_say(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
     odd = {case: named(obj, f"网站-{number}") for number, (case, obj) in enumerate(KEPT.items())}
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     report = scanned(api, scanner, *odd.values())
     assert (report["exit_code"], report["malformed"]) == (0, 0), report["malformed_examples"]
     stored = dict(query(scanner.database, "SELECT uid, length(manifest) FROM pods"))
@@ -201,10 +202,10 @@ def test_surprising_objects_are_kept_with_all_that_they_say(
 
 
 def test_objects_that_can_be_read_in_part_are_kept_in_part_and_counted(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
     odd = [named(obj, f"odd-{number}") for number, (obj, _) in enumerate(PARTLY.values())]
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     report = scanned(api, scanner, *odd)
     assert (report["exit_code"], report["objects"], report["malformed"]) == (0, 2 + len(odd), len(odd))
     sql = "SELECT namespace, name, uid, resource_version FROM pods WHERE name LIKE 'odd-%'"
@@ -249,20 +250,20 @@ def test_an_object_with_thousands_of_unreadable_parts_is_given_up_on_soon() -> N
 
 
 def test_things_of_which_nothing_can_be_read_are_set_aside_and_counted(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     report = scanned(api, scanner, *SET_ASIDE.values())
     assert (report["exit_code"], report["objects"], report["malformed"]) == (0, 2, len(SET_ASIDE))
     assert status_of_pods(scanner)["malformed"] == len(SET_ASIDE)
 
 
 def test_json_that_python_does_not_take_costs_only_its_object(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
     """Half a surrogate pair, a number beyond every type, and nesting beyond every stack."""
     good = json.dumps(pod("odd")).encode()
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     for old, new in (
         (b'"odd"', b'"odd", "annotations2": "\\ud800"'),
         (b'"annotations": {}', b'"annotations": {"note": "half \\udc00 pair"}'),
@@ -277,9 +278,9 @@ def test_json_that_python_does_not_take_costs_only_its_object(
 
 
 def test_an_object_that_becomes_unreadable_is_not_taken_to_be_deleted(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     scanned(api, scanner, pod("odd"))
     before = stored_versions(scanner.database, "pods", SCRIPTED)
     broken = pod("odd") | {"metadata": ODD_METADATA | {"name": 7}}
@@ -290,9 +291,9 @@ def test_an_object_that_becomes_unreadable_is_not_taken_to_be_deleted(
 
 
 def test_two_objects_with_one_uid_or_one_name_do_not_stop_a_scan(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     first = pod("odd")
     for second in (
         first,
@@ -316,9 +317,9 @@ def test_an_answer_that_is_no_list_is_an_error_and_no_empty_list(body: bytes) ->
 
 
 def test_an_answer_that_is_no_list_deletes_nothing(
-    api: ScriptedApi, tmp_path: Path, scanner_process: MakeScanner, monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scanner = scanner_process(api.kubeconfig(tmp_path))
+    scanner = scanner_here(api.kubeconfig(tmp_path))
     scanned(api, scanner, pod("odd"))
     before = stored_versions(scanner.database, "pods", SCRIPTED)
     monkeypatch.setattr(api, "_list", lambda _: b'{"kind": "Status", "status": "Success"}')

@@ -16,6 +16,7 @@ import yaml
 from cache.sql_guard import run_query
 from cache_fixtures import Clock
 from follow_fixtures import eventually, following
+from kept_server import MakeScannerHere
 from kinds.registry import KINDS
 from scan_fixtures import ScannerProcess, query
 
@@ -63,8 +64,8 @@ def lists(api: Any, mark: int) -> list[Any]:
     return list(api.audit.requests(mark, user="admin", verb="list", where=lambda one: "limit=500" in one.uri))
 
 
-def test_a_daemon_that_was_killed_resumes_from_the_stored_cursors_without_a_list(api: Any, scanner_process: MakeScanner) -> None:
-    scanner = scanner_process(api.kubeconfig)
+def test_a_daemon_that_was_killed_resumes_from_the_stored_cursors_without_a_list(api: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(api.kubeconfig)
     assert scanner.report()["exit_code"] == 0
     first = scanner.start()
     names = "SELECT name FROM configmaps WHERE name LIKE 'daemon-%'"
@@ -162,9 +163,9 @@ async def test_a_clock_that_is_set_while_following_neither_stops_it_nor_ages_its
         assert found.lists("configmaps") <= 2
 
 
-def test_a_scan_of_an_unchanged_cluster_asks_for_nothing_twice(api: Any, scanner_process: MakeScanner) -> None:
+def test_a_scan_of_an_unchanged_cluster_asks_for_nothing_twice(api: Any, scanner_here: MakeScannerHere) -> None:
     """One watch and one count for each kind that is served; what is not served is asked for again only by name."""
-    scanner = scanner_process(api.kubeconfig)
+    scanner = scanner_here(api.kubeconfig)
     optional = {name: kind for name, kind in KINDS.items() if kind.optional}
     first = scanner.report()
     assert {row["kind"] for row in first["kinds"] if row["outcome"] == "not_served"} == set(optional)

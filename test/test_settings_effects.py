@@ -24,6 +24,7 @@ from cache.staging import Staging
 from cache_fixtures import CLUSTER, Clock
 from configuration.sources import load
 from controlplane.users import rule
+from kept_server import MakeScannerHere
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.settings import McpSettings
@@ -302,15 +303,15 @@ async def test_a_kind_that_is_kept_up_is_listed_again_after_the_full_list_interv
 # --- the command as a process, on a real API server
 
 
-def test_further_kinds_are_scanned_because_they_are_named(control_plane: Any, scanner_process: MakeScanner) -> None:
+def test_further_kinds_are_scanned_because_they_are_named(control_plane: Any, scanner_here: MakeScannerHere) -> None:
     kind = "flowschemas.flowcontrol.apiserver.k8s.io"
-    scanner = scanner_process(control_plane.kubeconfig, SCANNER_EXTRA_KINDS=kind)
+    scanner = scanner_here(control_plane.kubeconfig, SCANNER_EXTRA_KINDS=kind)
     report = scanner.report()
     found = {row["kind"]: row for row in report["kinds"]}
     assert found[kind]["outcome"] == "scanned", report["stderr"]
     assert found[kind]["objects"] > 3
     assert query(scanner.database, f'SELECT count(*) FROM "{kind}"') == [(found[kind]["objects"],)]
-    plain = scanner_process(control_plane.kubeconfig).report("--kind", "namespaces")
+    plain = scanner_here(control_plane.kubeconfig).report("--kind", "namespaces")
     assert kind not in {row["kind"] for row in plain["kinds"]}
 
 
