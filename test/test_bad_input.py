@@ -162,10 +162,24 @@ SET_ASIDE = {
 """Name -> something of which not even the name and the uid can be read."""
 
 
-@pytest.fixture
-def api() -> Iterator[ScriptedApi]:
+@pytest.fixture(scope="module")
+def serving() -> Iterator[ScriptedApi]:
     with scripted_api() as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+def scripted(serving: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kubeconfig of the scripted API server."""
+    return serving.kubeconfig(tmp_path_factory.mktemp("scripted"))
+
+
+@pytest.fixture
+def api(serving: ScriptedApi) -> ScriptedApi:
+    """It holds nothing yet."""
+    serving.items.clear()
+    serving.objects.clear()
+    return serving
 
 
 def scanned(api: ScriptedApi, scanner: ScannerProcess, *odd: Any) -> dict[str, Any]:
@@ -191,10 +205,10 @@ def status_of_pods(scanner: ScannerProcess) -> dict[str, Any]:
 
 
 def test_surprising_objects_are_kept_with_all_that_they_say(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
     odd = {case: named(obj, f"网站-{number}") for number, (case, obj) in enumerate(KEPT.items())}
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     report = scanned(api, scanner, *odd.values())
     assert (report["exit_code"], report["malformed"]) == (0, 0), report["malformed_examples"]
     stored = dict(query(scanner.database, "SELECT uid, length(manifest) FROM pods"))
@@ -202,10 +216,10 @@ def test_surprising_objects_are_kept_with_all_that_they_say(
 
 
 def test_objects_that_can_be_read_in_part_are_kept_in_part_and_counted(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
     odd = [named(obj, f"odd-{number}") for number, (obj, _) in enumerate(PARTLY.values())]
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     report = scanned(api, scanner, *odd)
     assert (report["exit_code"], report["objects"], report["malformed"]) == (0, 2 + len(odd), len(odd))
     sql = "SELECT namespace, name, uid, resource_version FROM pods WHERE name LIKE 'odd-%'"
@@ -250,20 +264,20 @@ def test_an_object_with_thousands_of_unreadable_parts_is_given_up_on_soon() -> N
 
 
 def test_things_of_which_nothing_can_be_read_are_set_aside_and_counted(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     report = scanned(api, scanner, *SET_ASIDE.values())
     assert (report["exit_code"], report["objects"], report["malformed"]) == (0, 2, len(SET_ASIDE))
     assert status_of_pods(scanner)["malformed"] == len(SET_ASIDE)
 
 
 def test_json_that_python_does_not_take_costs_only_its_object(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
     """Half a surrogate pair, a number beyond every type, and nesting beyond every stack."""
     good = json.dumps(pod("odd")).encode()
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     for old, new in (
         (b'"odd"', b'"odd", "annotations2": "\\ud800"'),
         (b'"annotations": {}', b'"annotations": {"note": "half \\udc00 pair"}'),
@@ -278,9 +292,9 @@ def test_json_that_python_does_not_take_costs_only_its_object(
 
 
 def test_an_object_that_becomes_unreadable_is_not_taken_to_be_deleted(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     scanned(api, scanner, pod("odd"))
     before = stored_versions(scanner.database, "pods", SCRIPTED)
     broken = pod("odd") | {"metadata": ODD_METADATA | {"name": 7}}
@@ -291,9 +305,9 @@ def test_an_object_that_becomes_unreadable_is_not_taken_to_be_deleted(
 
 
 def test_two_objects_with_one_uid_or_one_name_do_not_stop_a_scan(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere
 ) -> None:
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     first = pod("odd")
     for second in (
         first,
@@ -317,9 +331,9 @@ def test_an_answer_that_is_no_list_is_an_error_and_no_empty_list(body: bytes) ->
 
 
 def test_an_answer_that_is_no_list_deletes_nothing(
-    api: ScriptedApi, tmp_path: Path, scanner_here: MakeScannerHere, monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, scripted: Path, scanner_here: MakeScannerHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scanner = scanner_here(api.kubeconfig(tmp_path))
+    scanner = scanner_here(scripted)
     scanned(api, scanner, pod("odd"))
     before = stored_versions(scanner.database, "pods", SCRIPTED)
     monkeypatch.setattr(api, "_list", lambda _: b'{"kind": "Status", "status": "Success"}')
@@ -330,13 +344,13 @@ def test_an_answer_that_is_no_list_deletes_nothing(
 
 
 def test_a_live_list_shows_the_same_rows_of_odd_objects_as_the_cache(
-    api: ScriptedApi, tmp_path: Path, manager: CacheManager, reader: CacheReader, tool_client: Callable[..., ToolClient]
+    api: ScriptedApi, scripted: Path, manager: CacheManager, reader: CacheReader, tool_client: Callable[..., ToolClient]
 ) -> None:
     kind = KINDS["pods"]
     cases = [*KEPT.values(), *(obj for obj, _ in PARTLY.values())]
     odd = [named(obj, f"odd-{number:03}") for number, obj in enumerate(cases)]
     api.items[PODS] = [*odd, *SET_ASIDE.values()]
-    tools = tool_client(api.kubeconfig(tmp_path))
+    tools = tool_client(scripted)
     live = tools("k8s_list_pods", limit=500)
     page = open_page(text_of(tools.result("k8s_export_page", kind="pods")))
     scan(manager, kind, parse_objects(page.objects, kind).staged)
@@ -348,10 +362,10 @@ def test_a_live_list_shows_the_same_rows_of_odd_objects_as_the_cache(
 
 
 def test_an_odd_object_can_be_got_with_as_much_of_its_row_as_can_be_read(
-    api: ScriptedApi, tmp_path: Path, tool_client: Callable[..., ToolClient]
+    api: ScriptedApi, scripted: Path, tool_client: Callable[..., ToolClient]
 ) -> None:
     odd, place = PARTLY["a phase of the wrong type"]
     api.objects["/api/v1/namespaces/default/pods/odd"] = odd
-    answer = tool_client(api.kubeconfig(tmp_path))("k8s_get_resource", kind="pods", name="odd", namespace="default")
+    answer = tool_client(scripted)("k8s_get_resource", kind="pods", name="odd", namespace="default")
     assert (answer["row"]["name"], answer["manifest"]["status"]) == ("odd", odd["status"])
     assert place in answer["envelope"]["note"]

@@ -19,6 +19,7 @@ import pytest
 from controlplane.control_plane import ControlPlane
 from controlplane.polling import wait_until
 from fault_proxy import FaultProxy, Recorded
+from kept_server import KeptServers, ScannerHere
 from mcp_tools.k8s_api import METADATA_LIST, TABLE
 from scan_fixtures import ScannerProcess, query
 
@@ -58,17 +59,23 @@ def proxy(planted: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="module")
-def lived(planted: ControlPlane, proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> ScannerProcess:
+def lived(
+    planted: ControlPlane, proxy: FaultProxy, kept_servers: KeptServers, tmp_path_factory: pytest.TempPathFactory
+) -> ScannerProcess:
     """A first scan, a catch-up, a full scan and a daemon that follows; the Secret changes before each."""
-    folder = tmp_path_factory.mktemp("scanner")
-    scanner = ScannerProcess(folder, proxy.kubeconfig, folder / "cache.db")
+    folder, server = tmp_path_factory.mktemp("scanner"), kept_servers(proxy.kubeconfig)
+    scanner = ScannerHere(folder, proxy.kubeconfig, folder / "cache.db", {"REDACTION_KEY_FILE": str(server.key)}, server=server)
     said = []
     try:
-        for step, arguments in (("first", []), ("caught-up", []), ("listed", ["--full"])):
+        planted.kubectl("apply", "-f", "-", stdin=json.dumps(applied("first")))
+        done = scanner.run("scan", "-o", "json", "--debug")
+        assert done.returncode == 0, done.stderr
+        said += [done.stdout, done.stderr]
+        for step, arguments in (("caught-up", []), ("listed", ["--full"])):
             planted.kubectl("apply", "-f", "-", stdin=json.dumps(applied(step)))
-            done = scanner.run("scan", "-o", "json", "--debug", *arguments)
-            assert done.returncode == 0, done.stderr
-            said += [done.stdout, done.stderr]
+            report = scanner.report(*arguments)
+            assert report["exit_code"] == 0, report["stderr"]
+            said.append(json.dumps(report))
         daemon = scanner.start("run", "--debug", SCANNER_FOLLOW="true")
         wait_until(lambda: "watch" in {one.verb for one in of_secrets(proxy)}, "a watch", timeout_seconds=60)
         planted.kubectl("apply", "-f", "-", stdin=json.dumps(applied("followed")))
