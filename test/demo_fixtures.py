@@ -136,16 +136,16 @@ def _end(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     process.stdin.close()
     try:
-        process.wait(10)
+        process.wait(60)  # of a busy machine
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
-    """One server for the session, at ten ticks a second."""
+    """One server for a file, at ten ticks a second; for a whole session it would take a twentieth of a processor."""
     with ExitStack() as stack:
         yield start_demo_server(stack, tmp_path_factory.mktemp("demo"), "--speed", "10")
 
