@@ -245,6 +245,7 @@ def test_a_scan_with_that_account_reads_every_kind_but_secrets_and_uses_no_other
         assert (refused, failed) == (SECRETS, {})
         assert report["exit_code"] == 0, report["stderr"]
     asked = used_by_the_account(deployed, mark)
+    assert {("", "pods", "list", True), ("apps", "deployments", "watch", True)} <= asked
     may = needed(namespaced_only=False) | {("", "namespaces", "get")}
     reviews = {one for one in asked if one[0] == "authorization.k8s.io"}  # everybody may ask what they may do
     beyond = {one[:3] for one in asked - reviews} - may
