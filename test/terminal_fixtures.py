@@ -45,7 +45,7 @@ class Terminal:
         """Type a line and Enter."""
         self.type(text + "\r")
 
-    def expect(self, wanted: str, *, seconds: float = 20) -> str:
+    def expect(self, wanted: str, *, seconds: float = 60) -> str:
         """Wait until `wanted` (a regular expression) appears after what was expected before; returns the text up to it."""
         deadline = time.monotonic() + seconds
         while True:
