@@ -23,7 +23,7 @@ from mcp_tools.mapped_loader import loader_of_programs
 from mcp_tools.tool_loader import ToolLoader
 from scan_fixtures import ScannerProcess
 from scanner.assembly import assembled
-from scanner.scan_command import Selection, _finish, _found, selected_kinds
+from scanner.scan_command import Selection, scan_with, selected_kinds
 from scanner.scan_report import ScanReport
 from scanner.settings import ScannerSettings
 
@@ -48,13 +48,7 @@ class KeptServer:
             self._loader = loader_of_programs(settings, environment=self._environment)
             self._loader.begin()
         async with assembled(self._loader, settings, KINDS, check_credentials=True, further=selection.further) as parts:
-            parts.cache.record_scanner(mode="scan")
-            kinds = [*selection.kinds, *await _found(parts, selection)]
-            asked = parts.cache.waiting_requests(parts.contexts, {kind.name for kind in kinds})
-            report = await parts.coordinator.scan_once(parts.contexts, kinds, full=full, skip_absent=not selection.named)
-            await _finish(parts.cache, report, asked)
-            parts.cache.record_scanner(mode="scan", stopped=True)
-            return report
+            return await scan_with(parts, selection, full=full)
 
     def close(self) -> None:
         if self._loader is not None:

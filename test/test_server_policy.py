@@ -182,8 +182,9 @@ def test_flags_and_settings_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--deny", ""], {}, "--deny"), (["--allow", "kind=podz"], {}, "no kind"), (["--deny", "tool=k8s_no"], {}, "no tool"),
         ([], {"MCP_DENY": "namespaze=a"}, "MCP_DENY"), ([], {"MCP_ALLOW": "namespace=a;"}, "MCP_ALLOW"),
         (["--denny", "namespace=a"], {}, "No such option"), (["--approval", "none"], {}, "none"),
-        (["--read-only=false"], {}, "read-only"), (["--read-only", "--allow=namespace=a"], {}, "do nothing beside --read-only"),
-        (["--read-only", "--enable-exec"], {}, "do nothing beside --read-only"),
+        (["--read-only=false"], {}, "read-only"),
+        (["--read-only", "--allow=namespace=a"], {}, "--allow does nothing beside --read-only"),
+        (["--read-only", "--enable-exec"], {}, "--enable-exec does nothing beside --read-only"),
         (["--deny=namespace=a", "--approve"], {}, "No such option"),
     ],
 )  # fmt: skip

@@ -156,12 +156,12 @@ def _refuse_contradictions(context: typer.Context, *, over_http: bool) -> None:
         raise ConfigurationError("--approval is about changes, and --read-only offers none: leave out one of them")
     if given["read_only"] and given["allow_writes"]:
         raise ConfigurationError("--read-only contradicts --allow-writes: leave out one of them")
-    if given["read_only"] and (given["allow"] or given["enable_exec"]):
-        raise ConfigurationError("--allow and --enable-exec do nothing beside --read-only: leave out either")
-    if over_http and not given["allow_writes"] and (given["allow"] or given["enable_exec"]):
-        raise ConfigurationError(
-            "--allow and --enable-exec do nothing over HTTP without --allow-writes: say it too, or leave them out"
-        )
+    for_changes = [flag for flag, value in (("--allow", given["allow"]), ("--enable-exec", given["enable_exec"])) if value]
+    without_effect = f"{' and '.join(for_changes)} {'does' if len(for_changes) == 1 else 'do'} nothing"
+    if given["read_only"] and for_changes:
+        raise ConfigurationError(f"{without_effect} beside --read-only: leave out one or the other")
+    if over_http and not given["allow_writes"] and for_changes:
+        raise ConfigurationError(f"{without_effect} over HTTP without --allow-writes: say that too, or leave it out")
 
 
 if __name__ == "__main__":

@@ -80,19 +80,24 @@ async def _scan(settings: ScannerSettings, selection: Selection, full: bool) -> 
         async with scanner_process(
             settings, KINDS, environment=os.environ, check_credentials=True, further=selection.further
         ) as parts:
-            parts.cache.record_scanner(mode="scan")
-            try:
-                kinds = [*selection.kinds, *await _found(parts, selection)]
-                with scan_progress(len(parts.contexts) * len(kinds)) as progress:
-                    parts.coordinator.on_report = progress.finished
-                    asked = parts.cache.waiting_requests(parts.contexts, {kind.name for kind in kinds})
-                    report = await parts.coordinator.scan_once(
-                        parts.contexts, kinds, progress.page, full=full, skip_absent=not selection.named
-                    )
-                await _finish(parts.cache, report, asked)
-                return report
-            finally:
-                parts.cache.record_scanner(mode="scan", stopped=True)
+            return await scan_with(parts, selection, full=full)
+
+
+async def scan_with(parts: ScannerParts, selection: Selection, *, full: bool) -> ScanReport:
+    """One scan of every context of `parts`, with its record in the cache and what is due after it."""
+    parts.cache.record_scanner(mode="scan")
+    try:
+        kinds = [*selection.kinds, *await _found(parts, selection)]
+        with scan_progress(len(parts.contexts) * len(kinds)) as progress:
+            parts.coordinator.on_report = progress.finished
+            asked = parts.cache.waiting_requests(parts.contexts, {kind.name for kind in kinds})
+            report = await parts.coordinator.scan_once(
+                parts.contexts, kinds, progress.page, full=full, skip_absent=not selection.named
+            )
+        await _finish(parts.cache, report, asked)
+        return report
+    finally:
+        parts.cache.record_scanner(mode="scan", stopped=True)
 
 
 async def _finish(cache: CacheManager, report: ScanReport, asked: Sequence[RefreshRequest]) -> None:
