@@ -188,6 +188,44 @@ def test_a_large_first_fill_is_visible_as_incomplete_until_its_last_chunk(
     assert (page.envelope.total, page.envelope.complete, page.envelope.fresh) == (25, True, True)
 
 
+def test_a_first_fill_is_stored_while_its_pages_come(
+    manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 10)
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(pods(25)[:15])
+        page = reader.list(CLUSTER, ListQuery(PODS))
+        assert (page.envelope.total, page.envelope.complete, page.envelope.fresh) == (10, False, False)
+        staging.add(pods(25)[15:])
+        assert reader.list(CLUSTER, ListQuery(PODS)).envelope.total == 20
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.complete is False, "the last page never came"
+    outcome = scan(manager, "pods", pods(25)[5:])
+    assert (outcome.added, outcome.unchanged, outcome.removed, outcome.total) == (5, 15, 5, 20)
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.complete is True
+
+
+def test_a_name_and_a_uid_that_come_twice_in_a_first_fill_count_as_they_were_seen_last(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
+    first = staged("pods", *(api_object("pods", f"db-{i}", uid=f"u{i}") for i in range(5)))
+    again = staged(
+        "pods",
+        api_object("pods", "db-0", uid="other"),
+        api_object("pods", "db-1", uid="u1", version=99, labels={"seen": "last"}),
+        *(api_object("pods", f"web-{i}", uid=f"w{i}") for i in range(5)),
+    )
+    with manager.stage(CLUSTER, PODS) as staging:
+        staging.add(first)
+        staging.add(again)
+        assert staging.finish(resource_version="1").total == 10
+    rows = query(manager.path, "SELECT name, uid FROM pods WHERE name IN ('db-0', 'db-1') ORDER BY name")
+    assert rows == [("db-0", "other"), ("db-1", "u1")]
+    assert query(manager.path, "SELECT resource_version, labels FROM pods WHERE uid = 'u1'") == [("99", '{"seen":"last"}')]
+    assert query(manager.path, "SELECT count(*) FROM pods") == [(10,)]
+    assert query(manager.path, "SELECT count(DISTINCT pod_uid) FROM containers") == [(10,)]
+
+
 def test_a_first_fill_that_broke_off_is_completed_by_the_next_scan(
     manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,8 @@ class Staged:
 
 
 class Staging:
-    """Context manager made by `CacheManager.stage`. Leaving it without `finish` discards everything.
+    """Context manager made by `CacheManager.stage`. Leaving it without `finish` discards everything, but for what a first fill
+    has stored by then as incomplete.
 
     Not for several threads at once, but it may move between threads.
     """
@@ -87,6 +88,7 @@ class Staging:
             iterator = iter(records)
             while page := list(islice(iterator, self._batch_size)):
                 self._add_page({staged.record.uid: staged for staged in page})
+                self._swap.fill_ahead()
 
     def keep(self, uids: Sequence[str]) -> None:
         """These objects exist but could not be read: what is stored of them stays, they are not taken to be deleted.
