@@ -134,7 +134,8 @@ def envelope(freshness: Freshness, now: float, *, total: int | None, shown: int,
 def _note(freshness: Freshness, now: float) -> str:
     fresh = freshness.is_fresh(now)
     if not freshness.complete and freshness.last_full_at is None:
-        return "the first scan has not finished; there is more than this"
+        why = f" ({freshness.last_error[:200]})" if freshness.last_error else ""
+        return f"the first scan has not finished{why}; there is more than this"
     if freshness.permitted is False and not fresh:
         where = "" if freshness.complete else " in every namespace that is shown"
         return f"stale: the scanner's credentials may no longer list {freshness.kind}{where}"
