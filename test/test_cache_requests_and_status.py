@@ -133,6 +133,8 @@ def test_only_sqlite_is_accepted_as_a_database_url_and_no_password_is_shown(tmp_
     with pytest.raises(ConfigurationError, match="only sqlite") as refused:
         load(CacheSettings, cache_db_url="postgresql://user:canary-password@db/k8s")
     assert "canary-password" not in str(refused.value)
+    with pytest.raises(ConfigurationError, match="relative path"):
+        load(CacheSettings, cache_db_url="sqlite:///data/c.db")
 
 
 def test_only_the_default_folder_may_be_created(tmp_path: Path) -> None:

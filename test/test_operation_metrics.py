@@ -100,6 +100,17 @@ def test_the_cost_for_the_api_server_is_counted_by_verb() -> None:
     assert value(found, "k8s_mcp_api_watches", cluster="prod") == 27
 
 
+def test_a_cluster_that_is_scanned_no_longer_holds_no_watches() -> None:
+    metrics = ScannerMetrics()
+    for cluster in ("prod", "preview"):
+        metrics.on_usage(cluster, {"watch": (2, 0)}, 28)
+    metrics.on_tick(["prod"])
+    found = samples(metrics)
+    assert value(found, "k8s_mcp_api_watches", cluster="prod") == 28
+    assert value(found, "k8s_mcp_api_watches", cluster="preview") is None
+    assert value(found, "k8s_mcp_api_requests_total", cluster="preview", verb="watch") == 2
+
+
 def test_ages_and_objects_are_those_of_the_cache_at_the_scrape(manager: CacheManager, reader: CacheReader, clock: Clock) -> None:
     scan(manager, "pods", pods(7))
     scan(manager, "services", [])

@@ -611,3 +611,26 @@ async def test_a_round_that_hangs_leaves_no_sign_of_life_whatever_else_goes_on(m
     await coordinator.settle()
     await hand_out(parts, watch)
     assert query(coordinator._cache.path, beat) == [(int(clock.now),)]
+
+
+async def test_what_the_service_manager_is_told_is_about_the_clusters_that_are_scanned_now(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    coordinator = make(contexts=(CLUSTER, "preview"))
+    parts: Any = SimpleNamespace(coordinator=coordinator, cache=coordinator._cache, contexts=(CLUSTER, "preview"))
+    watch = DaemonWatch(parts, ServiceManager({}), None)
+    tools.before_page = Failing(Unreachable("no answer"), lambda context, _kind, _token: context == "preview")
+    for _ in range(2):
+        await hand_out(parts, watch)
+        await coordinator.settle()
+    assert watch.text() == f"scanning {CLUSTER}, preview; failing: preview pods, preview services"
+
+    async def one_left() -> tuple[str, ...]:
+        return (CLUSTER,)
+
+    coordinator._contexts = one_left
+    for _ in range(2):
+        clock.now += 60
+        await hand_out(parts, watch)
+        await coordinator.settle()
+    assert watch.text() == f"scanning {CLUSTER}"

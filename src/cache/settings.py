@@ -13,6 +13,7 @@ from configuration.sources import ProcessSettings
 
 DEFAULT_PATH = Path("data/k8s_cache.db")
 """Relative to the project root in a checkout, else to the state directory."""
+_SQLITE = "sqlite:///"
 _YEAR = 366 * 86_400
 
 
@@ -41,15 +42,19 @@ class CacheSettings(ProcessSettings):
     @field_validator("cache_db_url")
     @classmethod
     def _only_sqlite(cls, value: str) -> str:
-        if value and not value.startswith("sqlite:///"):
+        if value and not value.startswith(_SQLITE):
             scheme = value.split(":", 1)[0][:20]
             raise ValueError(f"only sqlite:///PATH is supported, not {scheme!r}; remove it and set CACHE_DB_PATH")
+        if value and not Path(value.removeprefix(_SQLITE)).expanduser().is_absolute():
+            raise ValueError(
+                f"a relative path would be another file in every folder; write {_SQLITE}/absolute/path or set CACHE_DB_PATH"
+            )
         return value
 
     @model_validator(mode="after")
     def _path_from_url(self) -> Self:
         if self.cache_db_url:
-            self.cache_db_path = Path(self.cache_db_url.removeprefix("sqlite:///")).expanduser()
+            self.cache_db_path = Path(self.cache_db_url.removeprefix(_SQLITE)).expanduser()
         return self
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ class DaemonWatch:
     def __init__(self, parts: ScannerParts, manager: ServiceManager, metrics: ScannerMetrics | None) -> None:
         self._manager = manager
         self._metrics = metrics
-        self._clusters = set(parts.contexts)
+        self._contexts = parts.contexts
         self._failing: set[tuple[str, str]] = set()
         self._is_ready = False
         self._coordinator = parts.coordinator
@@ -91,7 +91,12 @@ class DaemonWatch:
 
             parts.coordinator.on_changes = metrics.on_changes
             parts.coordinator.on_usage = metrics.on_usage
-            metrics.show_cache(CacheReader(parts.settings.cache_db_path).freshness_all, lambda: self._clusters)
+            metrics.show_cache(CacheReader(parts.settings.cache_db_path).freshness_all, lambda: self.clusters)
+
+    @property
+    def clusters(self) -> Sequence[str]:
+        """Those that are scanned now. When all have gone, the ones that there were: somebody should hear of it."""
+        return self._coordinator.clusters or self._contexts
 
     def has_moved(self) -> bool:
         """Whether a round has come to its end since this was last asked; the first time always."""
@@ -103,20 +108,20 @@ class DaemonWatch:
         if not self._is_ready:
             self._is_ready = True
             self._manager.tell(READY=1)
+        self._failing = {target for target in self._failing if target[0] in self.clusters}
         self._manager.tell(STATUS=self.text())
         if self._metrics is not None:
-            self._metrics.on_tick()
+            self._metrics.on_tick(self.clusters)
 
     def text(self) -> str:
         """One line for `systemctl status`."""
         failing = sorted(f"{cluster} {kind}" for cluster, kind in self._failing)
         more = f" and {len(failing) - SHOWN_FAILURES} more" if len(failing) > SHOWN_FAILURES else ""
         trouble = f"; failing: {', '.join(failing[:SHOWN_FAILURES])}{more}" if failing else ""
-        return f"scanning {', '.join(sorted(self._clusters))}{trouble}"
+        return f"scanning {', '.join(sorted(self.clusters))}{trouble}"
 
     def _reported(self, report: KindReport) -> None:
         target = report.cluster, report.kind
-        self._clusters.add(report.cluster)
         if report.outcome == "failed":
             self._failing.add(target)
         else:

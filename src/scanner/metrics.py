@@ -50,6 +50,7 @@ class ScannerMetrics:
         self._requests = _counter(self.registry, "api_requests", "Requests to the Kubernetes API.", "cluster", "verb")
         self._bytes = _counter(self.registry, "api_received_bytes", "Bytes from the Kubernetes API, compressed.", "cluster")
         self._watches = Gauge("k8s_mcp_api_watches", "Watches held now.", ("cluster",), registry=self.registry)
+        self._watched: set[str] = set()
         self._ticked = Gauge("k8s_mcp_last_tick_timestamp_seconds", "When work was last handed out.", registry=self.registry)
         ProcessCollector(registry=self.registry)
 
@@ -74,10 +75,14 @@ class ScannerMetrics:
                 self._requests.labels(cluster, verb).inc(requests)
         self._bytes.labels(cluster).inc(sum(size for _, size in usage.values()))
         self._watches.labels(cluster).set(watches_held)
+        self._watched.add(cluster)
 
-    def on_tick(self) -> None:
-        """The daemon's minute has come round."""
+    def on_tick(self, clusters: Collection[str]) -> None:
+        """The daemon's minute has come round; `clusters` are those that are scanned now."""
         self._ticked.set(self._clock())
+        for gone in self._watched.difference(clusters):
+            self._watches.remove(gone)
+        self._watched.intersection_update(clusters)
 
     def show_cache(self, freshness: ReadFreshness, clusters: Callable[[], Collection[str]]) -> None:
         """Read the cache at each scrape; only what is known of `clusters`, those that are scanned now."""

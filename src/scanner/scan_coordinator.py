@@ -143,6 +143,11 @@ class ScanCoordinator:
         self._in_background("requests", self._serve_requests)
 
     @property
+    def clusters(self) -> Sequence[str]:
+        """Those of the last round; none before the first."""
+        return self._clusters
+
+    @property
     def running(self) -> tuple[Target, ...]:
         """The scans that are waiting for a slot or under way."""
         return tuple(self._running)
