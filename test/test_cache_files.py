@@ -7,8 +7,8 @@ import resource
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,21 @@ from cache.connection import check_database_path
 from cache.freshness import FIELDS
 from cache.migrations.runner import SCHEMA_VERSION
 from cache.refresh_requests import request_refresh
+from cache.scan_lock import ScanLock, lock_holder
 from cache.sql_guard import run_query
 from cache.tables import Base
 from cache.ttl_manager import TtlPolicy
 from cache_fixtures import CLUSTER, Clock, api_object, count, delta, pods, scan, staged
-from configuration.errors import CacheBusy, CacheCorrupt, CacheError, CacheMissing, CacheTooNew, ConfigurationError, NeverScanned
+from configuration.errors import (
+    CacheBusy,
+    CacheCorrupt,
+    CacheError,
+    CacheMissing,
+    CacheTooNew,
+    ConfigurationError,
+    LockHeld,
+    NeverScanned,
+)
 from kinds.kind import columns_of
 from kinds.list_query import ListQuery
 from kinds.pods import PodRecord
@@ -238,20 +248,81 @@ def test_a_database_locked_for_too_long_is_said_and_works_again_afterwards(
     assert scan(manager, "pods", pods(2)).total == 2
 
 
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """What SQLite and the lock meet on a full disk: they may make files, and cannot write beyond this many bytes."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
 def test_a_full_disk_is_said_and_the_old_state_stays(manager: CacheManager, reader: CacheReader) -> None:
     scan(manager, "pods", pods(5))
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = max(part.stat().st_size for part in manager.path.parent.iterdir())
     with manager.stage(CLUSTER, PODS) as staging:
         staging.add(pods(2000, version=2))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, limit[1]))
-        try:
-            with pytest.raises(CacheError, match="disk is full"):
-                staging.finish(resource_version="1")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        with no_file_larger_than(size + 100_000), pytest.raises(CacheError, match="disk is full"):
+            staging.finish(resource_version="1")
     assert reader.list(CLUSTER, ListQuery(PODS)).envelope.total == 5
     assert scan(manager, "pods", pods(2000, version=2)).total == 2000
+
+
+@pytest.mark.parametrize("size", [0, 2 * PAGE, 20 * PAGE])
+def test_a_database_that_could_not_be_replaced_on_a_full_disk_is_replaced_once_there_is_space(
+    size: int, manager: CacheManager, reader: CacheReader
+) -> None:
+    scan(manager, "pods", pods(5))
+    for part in manager.path.parent.iterdir():
+        part.unlink()
+    with no_file_larger_than(size):
+        for _ in range(2):
+            with pytest.raises(CacheError, match="disk is full"):
+                manager.reopen_if_replaced()
+    assert manager.path.exists()
+    assert manager.reopen_if_replaced()
+    assert not manager.reopen_if_replaced()
+    manager.register_cluster(IDENTITY)
+    assert scan(manager, "pods", pods(3)).added == 3
+    assert count(reader, PODS) == 3
+
+
+def test_after_a_full_disk_a_scanner_locks_and_fills_a_database_that_was_removed_with_its_lock(
+    database: Path, clock: Clock
+) -> None:
+    with ScanLock(database) as lock, CacheManager(database, policy=TtlPolicy(), clock=clock, lock=lock) as manager:
+        manager.register_cluster(IDENTITY)
+        scan(manager, "pods", pods(5))
+        for part in database.parent.iterdir():
+            part.unlink()
+        with no_file_larger_than(0):
+            for _ in range(2):
+                with pytest.raises(CacheError, match=r"lock file .*free some space"):
+                    manager.reopen_if_replaced()
+        assert not open_files(database), "the space of the removed database is not free before it is closed"
+        assert manager.reopen_if_replaced()
+        assert lock_holder(database) == os.getpid()
+        manager.register_cluster(IDENTITY)
+        assert scan(manager, "pods", pods(3)).added == 3
+        with pytest.raises(LockHeld), ScanLock(database):
+            pass
+    assert lock_holder(database) is None
+
+
+def open_files(database: Path) -> list[str]:
+    """The files of a database, removed or not, that this process has open; not its lock."""
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [link.name for link in links if link.parent == database.parent and ".lock" not in link.name]
+
+
+def test_a_lock_that_cannot_be_written_on_a_full_disk_is_not_held(database: Path) -> None:
+    with no_file_larger_than(0), pytest.raises(CacheError, match=r"lock file .*free some space"), ScanLock(database):
+        pass
+    assert lock_holder(database) is None
+    with ScanLock(database):
+        assert lock_holder(database) == os.getpid()
 
 
 def test_a_kind_whose_declaration_changed_is_rebuilt_and_counts_as_never_scanned(

@@ -91,19 +91,29 @@ class DatabaseFile:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         with self._turns.turn():
-            if self._lock is not None:
-                self._lock.hold()
+            self._hold()
             yield
+
+    def _hold(self) -> None:
+        if self._lock is not None:
+            self._lock.hold()
 
     # --- what can go wrong with the file
 
     def reopen_if_replaced(self) -> bool:
-        """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one."""
-        with self.errors(), self._turn():
-            if self._identity == _identity(self.path):
+        """Whether somebody removed or replaced the file meanwhile; then what is there now is used, or a new one.
+
+        So is a file that could not be prepared the last time, on a disk that was full for example. Connections to a
+        removed file are closed before anything is written, the lock included: until then its space is not free.
+        """
+        with self.errors(), self._turns.turn():
+            if self._identity is not None and self._identity == _identity(self.path):
+                self._hold()
                 return False
+            self._let_go()
+            self._hold()
             logger.warning("database %s was removed or replaced; what is missing in it is scanned anew", self.path)
-            self._reopen()
+            self._prepare()
             return True
 
     @contextmanager
@@ -118,22 +128,25 @@ class DatabaseFile:
                 raise
             raise CacheCorrupt(f"{error}; it is now at {aside}, and a new one takes its place") from error
 
-    def _reopen(self) -> None:
-        """Let go of the connections to the file that was there before."""
+    def _let_go(self) -> None:
+        """Close the connections to the file that was there before. A later file may have the same inode."""
+        self._identity = None
         self._reading.dispose()
         self._own.close()
         self._writing.dispose()
-        self._prepare()
 
     def _prepare(self) -> None:
+        """Make the file what connections expect. One that could not be is none of ours: the next `reopen_if_replaced` tries."""
+        self._identity = None
         try:
             create_file(self.path)
         except OSError as error:
             raise CacheError(f"database {self.path} cannot be created ({error.strerror}); check its folder") from None
-        self._identity = _identity(self.path)
+        identity = _identity(self.path)
         with database_errors(self.path), closing(connect_writer(self.path)) as connection:
             migrate(connection, self.path)
             self._make_tables(connection)
+        self._identity = identity
 
     def _move_aside_if_damaged(self) -> Path | None:
         """Whether the file itself is damaged, and not a TEMP table or a connection: then it makes room for a new one."""
@@ -146,7 +159,8 @@ class DatabaseFile:
             if sound:
                 return None
             aside = self._move_aside()
-            self._reopen()
+            self._let_go()
+            self._prepare()
             return aside
 
     def _move_aside(self) -> Path:
