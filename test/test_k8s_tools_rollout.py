@@ -234,14 +234,13 @@ def manifest(spec: Object, status: Object, *, generation: int = 1) -> Object:
         ("deployments", {"replicas": 3}, {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}, False, "2 of 3 updated"),
         ("deployments", {}, {"conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}, False, "deadline"),
         ("daemonsets", {}, {"desiredNumberScheduled": 3, "updatedNumberScheduled": 1}, False, "1 out of 3 new pods"),
-        ("daemonsets", {"updateStrategy": {"type": "OnDelete"}}, {"desiredNumberScheduled": 3}, True, "OnDelete"),
-        ("statefulsets", {"replicas": 3}, {"readyReplicas": 1}, False, "2 of 3 pods are not ready"),
+        ("statefulsets", {"replicas": 3}, {"readyReplicas": 1}, False, "Waiting for 2 pods to be ready"),
         (
             "statefulsets",
             {"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 1}}},
             {"readyReplicas": 3, "updatedReplicas": 1},
             False,
-            "1 out of 2 new pods",
+            "partitioned roll out to finish: 1 out of 2 new pods",
         ),
         (
             "statefulsets",
@@ -250,7 +249,13 @@ def manifest(spec: Object, status: Object, *, generation: int = 1) -> Object:
             False,
             "revision b",
         ),
-        ("statefulsets", {"replicas": 3}, {"readyReplicas": 3, "updateRevision": "a", "currentRevision": "a"}, True, "3 pods"),
+        (
+            "statefulsets",
+            {"replicas": 3},
+            {"readyReplicas": 3, "currentReplicas": 3, "updateRevision": "a", "currentRevision": "a"},
+            True,
+            "3 pods at revision a",
+        ),
     ],
 )
 def test_progress_is_told_in_kubectls_words(kind: str, spec: Object, status: Object, done: bool, words: str) -> None:

@@ -20,11 +20,14 @@ REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 _HASH = "pod-template-hash"
+_CALLED = {"deployments": "deployment", "daemonsets": "daemon set", "statefulsets": "statefulset"}
+"""What kubectl calls them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`words` as `kubectl rollout status` prints them; `failed` when it will not get further by itself."""
+    """`words` begin as the line of `kubectl rollout status` does, without its dots; `failed` when it will not get further by
+    itself. Where kubectl has no answer (OnDelete), `done` is that every pod is updated and runs."""
 
     done: bool
     words: str
@@ -47,8 +50,9 @@ def progress(kind: str, manifest: Manifest) -> Progress:
     """`kind` is the plural: deployments, daemonsets or statefulsets."""
     name = str(manifest["metadata"]["name"])
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
-    if int(manifest["metadata"].get("generation") or 0) > int(status.get("observedGeneration") or 0):
-        return Progress(False, f"waiting for {name}: its controller has not seen the latest spec yet")
+    observed = _number(status, "observedGeneration")
+    if _number(manifest["metadata"], "generation") > observed or (kind == "statefulsets" and not observed):
+        return Progress(False, f"Waiting for {_CALLED[kind]} spec update to be observed by its controller")
     if kind == "deployments":
         return _deployment(name, spec, status)
     if kind == "daemonsets":
@@ -63,8 +67,8 @@ def _deployment(name: str, spec: Manifest, status: Manifest) -> Progress:
         return Progress(False, f'deployment "{name}" exceeded its progress deadline: {why}', failed=True)
     wanted, now = _number(spec, "replicas", 1), _number(status, "replicas")
     updated, available = _number(status, "updatedReplicas"), _number(status, "availableReplicas")
-    paused = ", and it is paused: k8s_rollout action=resume lets it go on" if spec.get("paused") else ""
-    start = f'waiting for deployment "{name}" rollout to finish:'
+    paused = "; it is paused: k8s_rollout action=resume lets it go on" if spec.get("paused") else ""
+    start = f'Waiting for deployment "{name}" rollout to finish:'
     if updated < wanted:
         return Progress(False, f"{start} {updated} out of {wanted} new replicas have been updated{paused}")
     if now > updated:
@@ -75,11 +79,11 @@ def _deployment(name: str, spec: Manifest, status: Manifest) -> Progress:
 
 
 def _daemonset(name: str, spec: Manifest, status: Manifest) -> Progress:
-    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return Progress(True, f'daemon set "{name}" has the update strategy OnDelete: its pods change when somebody deletes them')
     wanted = _number(status, "desiredNumberScheduled")
     updated, available = _number(status, "updatedNumberScheduled"), _number(status, "numberAvailable")
-    start = f'waiting for daemon set "{name}" rollout to finish:'
+    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
+        return _by_hand(f'daemon set "{name}"', wanted, updated, available, "available")
+    start = f'Waiting for daemon set "{name}" rollout to finish:'
     if updated < wanted:
         return Progress(False, f"{start} {updated} out of {wanted} new pods have been updated")
     if available < wanted:
@@ -88,23 +92,35 @@ def _daemonset(name: str, spec: Manifest, status: Manifest) -> Progress:
 
 
 def _statefulset(name: str, spec: Manifest, status: Manifest) -> Progress:
+    """The API server gives every RollingUpdate a partition, 0 by default: kubectl calls each of them partitioned."""
     strategy = spec.get("updateStrategy") or {}
-    if strategy.get("type") == "OnDelete":
-        return Progress(
-            True, f'stateful set "{name}" has the update strategy OnDelete: its pods change when somebody deletes them'
-        )
     wanted, ready, updated = _number(spec, "replicas", 1), _number(status, "readyReplicas"), _number(status, "updatedReplicas")
-    start = f'waiting for stateful set "{name}" rollout to finish:'
+    old, new = status.get("currentRevision"), status.get("updateRevision")
+    if strategy.get("type") == "OnDelete":
+        return _by_hand(f'stateful set "{name}"', wanted, updated, ready, "ready")
     if ready < wanted:
-        return Progress(False, f"{start} {wanted - ready} of {wanted} pods are not ready")
-    partition = _number(strategy.get("rollingUpdate") or {}, "partition")
-    if partition and updated < wanted - partition:
-        return Progress(
-            False, f"{start} {updated} out of {wanted - partition} new pods have been updated (partition {partition})"
-        )
-    if not partition and status.get("updateRevision") != status.get("currentRevision"):
-        return Progress(False, f"{start} {counted(updated, 'pod')} at revision {status.get('updateRevision')}")
-    return Progress(True, f'stateful set "{name}" successfully rolled out, ' + counted(wanted, "pod"))
+        return Progress(False, f"Waiting for {wanted - ready} pods to be ready")
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None and new != old:
+        return Progress(False, f"waiting for statefulset rolling update to complete {updated} pods at revision {new}")
+    if rolling is None:
+        current = _number(status, "currentReplicas")
+        return Progress(True, f"statefulset rolling update complete {current} pods at revision {old}")
+    partition = _number(rolling, "partition")
+    if updated < wanted - partition:
+        rest = f"{updated} out of {wanted - partition} new pods have been updated"
+        return Progress(False, f"Waiting for partitioned roll out to finish: {rest}")
+    held = wanted - updated if partition else 0
+    kept = f"; partition {partition} keeps {counted(held, 'pod')} at an older revision" if held > 0 and new != old else ""
+    return Progress(True, f"partitioned roll out complete: {updated} new pods have been updated{kept}")
+
+
+def _by_hand(what: str, wanted: int, updated: int, up: int, called: str) -> Progress:
+    """OnDelete, of which kubectl says only that it cannot tell."""
+    start = f"{what} has the update strategy OnDelete: {updated} of {wanted} pods have been updated, {up} are {called}"
+    if updated < wanted:
+        return Progress(False, f"{start}; the others change only when somebody deletes them")
+    return Progress(up >= wanted, start)
 
 
 def _number(mapping: Mapping[str, Any], key: str, default: int = 0) -> int:
