@@ -31,6 +31,8 @@ class ScriptedApi:
     items: dict[str, list[Any]] = field(default_factory=dict)
     events: dict[str, list[Any]] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    """Path -> the status and the headers that all its requests are answered with."""
     version: int = 100
     first_event_seconds: float = 0.0
     url: str = ""
@@ -58,6 +60,9 @@ class ScriptedApi:
             return web.json_response({"metadata": {"name": "kube-system", "uid": CLUSTER_UID}})
         if request.path in ("/api", "/apis"):
             return web.json_response({"kind": "APIGroupDiscoveryList", "items": []})
+        if request.path in self.refused:
+            status, headers = self.refused[request.path]
+            return web.Response(status=status, headers=headers, text="Too many requests, please try again later.")
         if request.path in self.objects:
             return web.json_response(self.objects[request.path])
         if request.query.get("watch"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from configuration.errors import ClusterError
 from controlplane.control_plane import ControlPlane
 from custom_resources import definition, installed
 from mcp_tools.api_errors import error_of
-from mcp_tools.error_answers import MESSAGE_LENGTH, described
+from mcp_tools.error_answers import MESSAGE_LENGTH, described, raised
 from mcp_tools.quoted_values import LEFT_OUT, without_values
 from mcp_tools.redaction import Redactor
-from server_fixtures import KEY, ToolClient
+from scripted_api import scripted_api
+from server_fixtures import KEY, ToolClient, text_of
 
 CANARY = "purpleelephant"
 GROUP = "errors.example.com"
@@ -157,6 +159,45 @@ def test_an_error_is_redacted_before_it_is_cut_and_its_advice_stays() -> None:
         assert "(cut, " in told
         assert told.endswith("correct the arguments")
         assert len(told) < MESSAGE_LENGTH + 100
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "seconds"),
+    [
+        ("7", b"Too many requests", 7),
+        ("", b'{"kind": "Status", "details": {"retryAfterSeconds": 2}}', 2),
+        ("99999", b"", 3600),  # more is not believed
+        ("-1", b"", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", b'{"details": {"retryAfterSeconds": "soon"}}', 0),
+        ("", b'{"details": [1]}', 0),
+    ],
+)
+def test_how_long_the_api_server_wants_to_be_left_alone_reaches_who_asked(header: str, body: bytes, seconds: float) -> None:
+    error = error_of(429, body, "list pods", retry_after=header)
+    told = described(error, Redactor(KEY))
+    again = raised("k8s_export_page", "", told)
+    assert isinstance(again, ClusterError)
+    assert (error.retry_after_seconds, again.retry_after_seconds) == (seconds, seconds)
+    assert ("retry_after_seconds" in told) is bool(seconds)
+
+
+@pytest.mark.parametrize("value", [-1, 10_000, float("nan"), "7", None, [7]])
+def test_what_no_api_server_says_of_waiting_is_not_believed_of_another_server(value: Any) -> None:
+    told = {"type": "ClusterError", "message": "no", "status": 429, "retry_after_seconds": value}
+    error = raised("k8s_export_page", "no", told, ours=False)
+    assert isinstance(error, ClusterError)
+    assert error.retry_after_seconds == 0
+
+
+def test_a_retry_after_header_is_told_by_lists_counts_and_watches(tool_client: Callable[..., ToolClient], tmp_path: Path) -> None:
+    with scripted_api(refused={"/api/v1/pods": (429, {"Retry-After": "7"})}) as api:
+        client = tool_client(api.kubeconfig(tmp_path))
+        found = [client.error("k8s_export_page", kind="pods")]
+        counted = json.loads(text_of(client.result("k8s_count_objects", counts=[{"kind": "pods"}])))
+        watches = [{"kind": "pods", "cursor": "1"}]
+        changes = json.loads(text_of(client.result("k8s_list_changes", watches=watches, hold=False, wait_seconds=0)))
+    found += [counted["results"][0]["error"], changes["results"][0]["error"]]
+    assert [(error["status"], error["retry_after_seconds"]) for error in found] == [(429, 7)] * 3
 
 
 def test_an_answer_nested_too_deep_is_an_error_like_any_other() -> None:

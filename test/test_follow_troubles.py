@@ -49,6 +49,8 @@ class ScriptedChanges:
     """When the API server was heard in answer to a question that is not held."""
     unheld: dict[str, Any] | None = None
     """What such a question is answered, if not as `answer` says."""
+    uncounted: dict[str, Any] | None = None
+    """What every count is answered, if it is not counted."""
     asks: list[list[str]] = field(default_factory=list)
     """The kinds of each held question."""
     catch_ups: int = 0
@@ -87,6 +89,7 @@ class ScriptedChanges:
         results = [
             one
             | {"count": len(self.tools.objects.get((arguments["context"], one["kind"]), ())), "resource_version": self.version}
+            | ({"count": None} | self.uncounted if self.uncounted else {})
             for one in arguments["counts"]
         ]
         return {"results": results}
@@ -232,6 +235,49 @@ async def test_a_kind_whose_changes_cannot_be_read_is_listed_when_it_is_due(labo
     await laboratory.tick()
     assert laboratory.lists() == 2
     assert (laboratory.reports[-1].kind, laboratory.reports[-1].outcome) == ("pods", "scanned")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_count_that_an_overloaded_api_server_refuses_is_never_answered_by_a_list(
+    laboratory: Laboratory, status: int
+) -> None:
+    await laboratory.tick()
+    laboratory.feed.uncounted = problem("ClusterError", status)
+    for _ in range(12):
+        laboratory.clock.now += 300
+        await laboratory.tick()
+    assert {report.outcome for report in laboratory.reports[2:]} == {"failed"}
+    assert laboratory.lists("pods") == 1, "a LIST is the dearest request of all"
+    laboratory.feed.uncounted = None
+    laboratory.clock.now += 600
+    await laboratory.tick()
+    assert laboratory.reports[-1].outcome == "scanned"
+    assert laboratory.lists("pods") == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_changes_that_an_overloaded_api_server_refuses_are_not_listed_instead(laboratory: Laboratory, status: int) -> None:
+    laboratory.feed.answer = only("pods", problem("ClusterError", status))
+    await laboratory.tick()
+    for _ in range(6):
+        laboratory.clock.now += 300
+        await laboratory.tick()
+    assert "failed" in {report.outcome for report in laboratory.reports if report.kind == "pods"}
+    assert laboratory.lists("pods") == 1
+
+
+async def test_a_count_is_not_tried_again_earlier_than_the_api_server_asks_for(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    refusal = problem("ClusterError", 429)
+    refusal["error"]["retry_after_seconds"] = 400
+    laboratory.feed.uncounted = refusal
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    asked = len(laboratory.feed.counted)
+    for wait, more in ((399, 0), (1, 1)):
+        laboratory.clock.now += wait
+        await laboratory.tick()
+        assert len(laboratory.feed.counted) == asked + more
 
 
 async def test_a_cluster_that_goes_away_between_its_name_and_its_changes_is_one_failure(

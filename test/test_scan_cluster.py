@@ -10,7 +10,7 @@ import pytest
 from cache.cache_manager import CacheManager, ClusterIdentity
 from cache.cache_reader import CacheReader
 from cache_fixtures import CLUSTER, Clock, api_object
-from configuration.errors import Expired, NotPermitted, ToolError, ToolTimeout, Unauthorized, Unreachable
+from configuration.errors import ClusterError, Expired, NotPermitted, ToolError, ToolTimeout, Unauthorized, Unreachable
 from kinds.registry import KINDS
 from scan_fixtures import Failing, ScriptedTools, expired, pod, query, stored_versions
 from scanner.cluster_scanner import ClusterScanner, Progress
@@ -212,6 +212,23 @@ async def test_what_passes_by_itself_is_tried_again(scanner: ClusterScanner, too
     tools.before_page = twice
     assert (await scanner.scan(CLUSTER, PODS)).objects == 25
     assert [token for _, _, token in tools.calls] == ["", "", "", "10", "20"]
+
+
+@pytest.mark.parametrize(("asked_for", "tries"), [(0, 3), (7, 3), (60, 3), (61, 1)])
+async def test_a_page_waits_as_long_as_the_api_server_asks_for_or_is_left_to_the_delays_of_its_kind(
+    manager: CacheManager, clock: Clock, tools: ScriptedTools, asked_for: int, tries: int
+) -> None:
+    pauses = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    scanner = ClusterScanner(tools, manager, timeout_seconds=7, now=clock, sleep=pause)
+    tools.before_page = Failing(ClusterError("too many requests", status=429, retry_after_seconds=asked_for))
+    with pytest.raises(ClusterError, match="too many"):
+        await scanner.scan(CLUSTER, PODS)
+    assert (len(tools.calls), len(pauses)) == (tries, tries - 1)
+    assert all(seconds >= max(asked_for, 0.25) for seconds in pauses)
 
 
 async def test_a_refusal_is_not_tried_again(scanner: ClusterScanner, tools: ScriptedTools) -> None:

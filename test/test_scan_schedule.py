@@ -111,3 +111,12 @@ def test_delays_grow_to_the_longest_and_are_forgotten_after_a_success() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert delays.succeeded("key") == 8
     assert delays.wait_seconds("key", NOW) == 0
+
+
+def test_no_try_is_made_earlier_than_the_api_server_asks_for() -> None:
+    delays = RetryDelays(jitter=lambda: 0.0, first=15, longest=60)
+    waits = []
+    for asked_for in (0, 90, 1, 100_000):
+        delays.failed("key", NOW, at_least=asked_for)
+        waits.append(delays.wait_seconds("key", NOW))
+    assert waits == [7.5, 90, 30, 600], "what nobody means is not believed"

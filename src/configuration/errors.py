@@ -61,12 +61,16 @@ class InvalidSelector(K8sMcpError):
 
 
 class ClusterError(K8sMcpError):
-    """The Kubernetes API answered with an error, or did not answer. `status` is the HTTP status, 0 when there was none."""
+    """The Kubernetes API answered with an error, or did not answer. `status` is the HTTP status, 0 when there was none.
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+    `retry_after_seconds`: how long the API server asks to be left alone, 0 when it does not say.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", retry_after_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unreachable(ClusterError):

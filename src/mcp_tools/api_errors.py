@@ -31,11 +31,14 @@ _NO_DRY_RUN_ADVICE = (
     "what the change would do cannot be shown beforehand, and nothing was changed; whoever runs the webhook makes dry runs "
     "possible by declaring sideEffects: None"
 )
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""More is not believed: no API server means it."""
 _SERVER_ADVICE = "try again later; the API server or something behind it has a problem"
 
 
-def error_of(status: int, body: bytes, doing: str) -> ClusterError:
+def error_of(status: int, body: bytes, doing: str, *, retry_after: str = "") -> ClusterError:
     """The exception for an HTTP error. `doing` says what was tried on what: `list pods in namespace a (context b)`.
+    `retry_after` is the header of that name.
 
     The message holds the server's own words, without the values that it quotes of objects. It may still hold a secret in free
     text: it is whole, since half a secret is not recognised, and is redacted and then cut before it leaves this process.
@@ -51,7 +54,18 @@ def error_of(status: int, body: bytes, doing: str) -> ClusterError:
     if budgets := _budgets(answer):
         words, advice = f"{words} {budgets}", "wait until more of its pods are ready, or change the budget"
     detail = ": ".join(part for part in (f"HTTP {status}" + (f" {reason}" if reason else ""), words) if part)
-    return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason)
+    seconds = _retry_after_seconds(retry_after, answer)
+    return class_(f"cannot {doing}: {detail}; {advice}", status=status, reason=reason, retry_after_seconds=seconds)
+
+
+def _retry_after_seconds(header: str, answer: dict[str, Any]) -> float:
+    """The API server gives whole seconds: in the header, also where the body is plain text, and in the Status. Else 0."""
+    details = answer.get("details")
+    told = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    for value in (header.strip(), str(told)):
+        if value.isascii() and value.isdecimal():
+            return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
+    return 0.0
 
 
 def _budgets(answer: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Errors that an MCP server answers with, raised again here as what they were there.
 
-Our server puts `{"type", "status", "reason", "message"}` under ERROR_MARK into the `_meta` of an error result, where `type` is
+Our server puts `{"type", "status", "reason", "message"}`, and `retry_after_seconds` where the API server gave one, under ERROR_MARK into the `_meta` of an error result, where `type` is
 the name of a class in configuration.errors. It is not structured content: several clients hold that against the tool's output
 schema even in an error, and then show neither. Other servers give text only.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from configuration import errors
 from configuration.errors import ClusterError, K8sMcpError, ToolError
+from mcp_tools.api_errors import LONGEST_RETRY_AFTER_SECONDS
 from mcp_tools.plain_text import plain_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def described(error: K8sMcpError, redactor: Redactor) -> dict[str, Any]:
     text = str(error)
     message = _cut(plain_text(redactor.redact_echo(text[:_LONGEST])), len(text))
     told: dict[str, Any] = {"type": type(error).__name__, "message": message}
-    return told | ({"status": error.status, "reason": error.reason} if isinstance(error, ClusterError) else {})
+    if isinstance(error, ClusterError):
+        told |= {"status": error.status, "reason": error.reason}
+        told |= {"retry_after_seconds": error.retry_after_seconds} if error.retry_after_seconds else {}
+    return told
 
 
 def _cut(text: str, length: int) -> str:
@@ -63,9 +67,19 @@ def raised(tool: str, text: str, told: object, *, ours: bool = True) -> K8sMcpEr
         return ToolError(text or message)
     if issubclass(kind, ClusterError):
         reason = str(told.get("reason") or "")
-        return kind(message, status=_status(told.get("status")), reason=reason if ours or _REASON.fullmatch(reason) else "")
+        return kind(
+            message,
+            status=_status(told.get("status")),
+            reason=reason if ours or _REASON.fullmatch(reason) else "",
+            retry_after_seconds=_seconds(told.get("retry_after_seconds")),
+        )
     return kind(message)
 
 
 def _status(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _seconds(value: object) -> float:
+    known = isinstance(value, int | float) and 0 < value <= LONGEST_RETRY_AFTER_SECONDS
+    return float(value) if known else 0.0  # type: ignore[arg-type]  # it is a number

@@ -12,14 +12,16 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configuration.errors import ClusterError, ConfigurationError, NotPermitted, Unreachable
-from mcp_tools.api_connection import Connection, connect
+from mcp_tools.api_connection import Connection
 from mcp_tools.api_errors import error_of
 from mcp_tools.api_usage import ApiUsage, ReceivedBytes
 from mcp_tools.api_websocket import WebSocketBroken, WebSocketRefused, open_websocket
-from mcp_tools.kubeconfig import IN_CLUSTER, ContextEntry, KubeConfigSource, service_account_namespace
+from mcp_tools.current_connection import CurrentConnection
+from mcp_tools.kubeconfig import IN_CLUSTER, SERVICE_ACCOUNT, ContextEntry, KubeConfigSource, service_account_namespace
 from mcp_tools.request_guard import RequestGuard
 from mcp_tools.secret_access import SecretAccess
 from mcp_tools.server_policy import ServerPolicy
@@ -52,6 +54,7 @@ class Answer:
     status: int
     body: bytes
     warnings: tuple[str, ...] = ()
+    retry_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +68,11 @@ class AnswerStream:
 class ClusterApi:
     """One context: requests, credentials, and their renewal."""
 
-    def __init__(
-        self, context: str, source: KubeConfigSource, *, version: str, environment: Mapping[str, str], guard: RequestGuard
-    ) -> None:
+    def __init__(self, context: str, source: KubeConfigSource, connection: CurrentConnection, guard: RequestGuard) -> None:
         self.context = context
         self._guard = guard
         self._source = source
-        self._user_agent = f"k8s-mcp/{version}"
-        self._environment = environment
-        self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._connection = connection
         self.usage = ApiUsage()
 
     @property
@@ -98,12 +95,12 @@ class ClusterApi:
 
     async def close(self) -> None:
         """Close all connections, also those that are in use."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._connection.close()
+
+    def retire(self) -> asyncio.Task[None]:
+        """Refuse further requests; the task closes all connections once the last request has ended."""
+        self._connection.refuse_further()
+        return asyncio.create_task(self._connection.end())
 
     async def get(
         self, path: str, *, doing: str, query: Query = (), accept: str = JSON, max_bytes: int | None = None,
@@ -130,7 +127,7 @@ class ClusterApi:
         doing = f"{doing} (context {self.context})"
         how: dict[str, Any] = {"query": query, "accept": accept, "encoding": "identity", "read_seconds": silence_seconds}
         how["headers_seconds"] = READ_SECONDS
-        connection = await self._connected()
+        connection = await self._connection.get()
         for attempt in (1, 2):
             started = time.monotonic()
             async with self._response(connection, "GET", path, doing, **how) as (response, received):
@@ -140,7 +137,7 @@ class ClusterApi:
                 body = await _read_bounded(response.content, MAX_ERROR_BYTES, doing)
                 received.count()
             if response.status != 401 or attempt == 2:
-                raise error_of(response.status, body, doing)
+                raise error_of(response.status, body, doing, retry_after=response.headers.get("Retry-After", ""))
             connection = await self._renewed(connection)
 
     async def send(
@@ -171,7 +168,7 @@ class ClusterApi:
         """A connection that a subresource gives (exec). Judged like every request; never opened twice, except after a 401."""
         query = self._guard.judged("GET", path, query, None, context=self.context, doing=doing)
         doing = f"{doing} (context {self.context})"
-        connection = await self._connected()
+        connection = await self._connection.get()
         for attempt in (1, 2):
             try:
                 async with open_websocket(connection, path, query, protocols, CONNECT_SECONDS + READ_SECONDS) as socket:
@@ -187,18 +184,18 @@ class ClusterApi:
 
     async def _request(self, method: str, path: str, *, doing: str, **how: Any) -> Answer:
         doing = f"{doing} (context {self.context})"
-        connection = await self._connected()
+        connection = await self._connection.get()
         answer = await self._attempt(connection, method, path, doing, **how)
         if answer.status == 401:
             connection = await self._renewed(connection)
             answer = await self._attempt(connection, method, path, doing, **how)
         if answer.status >= 400:
-            raise error_of(answer.status, answer.body, doing)
+            raise error_of(answer.status, answer.body, doing, retry_after=answer.retry_after)
         return answer
 
     async def _renewed(self, refused: Connection) -> Connection:
         log.info("context %s: the API server answered 401, loading the credentials again", self.context)
-        return await self._connected(instead_of=refused)
+        return await self._connection.get(instead_of=refused)
 
     async def _attempt(
         self, connection: Connection, method: str, path: str, doing: str, *, max_bytes: int | None = None, **how: Any
@@ -209,7 +206,7 @@ class ClusterApi:
             finally:
                 received.count()
             warnings = tuple(_warning_text(value) for value in response.headers.getall("Warning", ()))
-            return Answer(response.status, content, warnings)
+            return Answer(response.status, content, warnings, response.headers.get("Retry-After", ""))
 
     @asynccontextmanager
     async def _response(
@@ -251,19 +248,6 @@ class ClusterApi:
             f"cannot {doing}: the API server at {self.server} does not answer: {what[:300]}; {advice}",
             reason=type(error).__name__,
         )
-
-    async def _connected(self, *, instead_of: Connection | None = None) -> Connection:
-        """The connection, made anew when the kubeconfig changed, a credential runs out, or `instead_of` was refused."""
-        async with self._connecting:
-            config, current = self._source.current(), self._connection
-            if current is not None and current is not instead_of and not current.is_outdated(config):
-                return current
-            self._connection = await connect(config, self.context, self._environment, self._user_agent)
-            if current is not None:
-                task = asyncio.create_task(current.retire())
-                self._retiring.add(task)
-                task.add_done_callback(self._retiring.discard)
-            return self._connection
 
 
 async def _pieces(response: aiohttp.ClientResponse, received: ReceivedBytes) -> AsyncIterator[bytes]:
@@ -327,24 +311,36 @@ class Clusters:
         allowed: tuple[str, ...] = (),
         version: str = "0",
         policy: ServerPolicy | None = None,
+        service_account: Path = SERVICE_ACCOUNT,
     ) -> None:
         self.policy = policy or ServerPolicy()
         self._environment = environment
         self._source = KubeConfigSource(environment)
         self._allowed = () if "*" in allowed else allowed
-        self._version = version
+        self._user_agent = f"k8s-mcp/{version}"
+        self._service_account = service_account
         self._apis: dict[str, ClusterApi] = {}
+        self._retiring: dict[asyncio.Task[None], ClusterApi] = {}
 
     def contexts(self) -> list[ContextEntry]:
-        """The contexts that may be used. Raises ConfigurationError."""
+        """The contexts that may be used; what is held of others is given up. Raises ConfigurationError."""
         config = self._source.current()
         if config is None:
-            return [
-                ContextEntry(
-                    IN_CLUSTER, IN_CLUSTER, "https://kubernetes.default.svc", "service account", service_account_namespace()
-                )
-            ]
-        return [entry for entry in config.contexts() if not self._allowed or entry.name in self._allowed]
+            namespace = service_account_namespace(self._service_account / "namespace")
+            found = [ContextEntry(IN_CLUSTER, IN_CLUSTER, "https://kubernetes.default.svc", "service account", namespace)]
+        else:
+            found = [entry for entry in config.contexts() if not self._allowed or entry.name in self._allowed]
+        self._retire_all_but({entry.name for entry in found})
+        return found
+
+    def _retire_all_but(self, names: set[str]) -> None:
+        """Close the APIs of contexts that are gone, each once its last request has ended."""
+        for gone in [name for name in self._apis if name not in names]:
+            log.info("context %s is no longer in the kubeconfig: its connections are closed", gone)
+            api = self._apis.pop(gone)
+            task = api.retire()
+            self._retiring[task] = api
+            task.add_done_callback(self._retiring.pop)
 
     def default(self) -> str:
         """The context that an empty argument means. Raises ConfigurationError."""
@@ -367,8 +363,10 @@ class Clusters:
         if config is not None:
             config.context(name)
         if name not in self._apis:
-            guard = RequestGuard(self.policy)
-            self._apis[name] = ClusterApi(name, self._source, version=self._version, environment=self._environment, guard=guard)
+            connection = CurrentConnection(
+                name, self._source, self._environment, self._user_agent, service_account=self._service_account
+            )
+            self._apis[name] = ClusterApi(name, self._source, connection, RequestGuard(self.policy))
         return self._apis[name]
 
     def own_namespace(self, context: str) -> str:
@@ -381,5 +379,8 @@ class Clusters:
 
     async def close(self) -> None:
         """Close all connections."""
-        for api in self._apis.values():
+        apis = [*self._apis.values(), *self._retiring.values()]
+        for task in self._retiring:
+            task.cancel()
+        for api in apis:
             await api.close()

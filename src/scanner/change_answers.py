@@ -27,11 +27,11 @@ class AnswerError(msgspec.Struct, gc=False):
     message: str = ""
     status: int | None = 0
     reason: str | None = ""
+    retry_after_seconds: float | None = None
 
     def exception(self, tool: str) -> K8sMcpError:
         """As the class of configuration.errors that it names."""
-        told = {"type": self.type, "message": self.message, "status": self.status, "reason": self.reason}
-        return error_answers.raised(tool, self.message or self.type, told)
+        return error_answers.raised(tool, self.message or self.type, msgspec.structs.asdict(self))
 
 
 class Change(msgspec.Struct, gc=False):

@@ -17,7 +17,7 @@ from kinds.kind import Kind
 from scanner.change_answers import ChangesAnswer
 from scanner.change_feed import ChangeFeed, Taken
 from scanner.kept_scope import KeptScope, ScopeKey
-from scanner.retry_delays import RetryDelays
+from scanner.retry_delays import RetryDelays, seconds_asked_for
 
 log = logging.getLogger(__name__)
 
@@ -220,10 +220,10 @@ class ClusterFollower:
         new = [(state.kind, state.scope, error) for state, error in failed if state.key not in self._failing]
         self._failing |= {state.key for state, _ in failed}
         if failed and all(key in self._failing for key, state in self._states.items() if state.held):
-            self._delays.failed(EVERYTHING, now)
+            self._delays.failed(EVERYTHING, now, at_least=max(seconds_asked_for(error) for _, error in failed))
         else:
-            for state, _ in failed:
-                self._delays.failed(state.key, now)
+            for state, error in failed:
+                self._delays.failed(state.key, now, at_least=seconds_asked_for(error))
         if new:
             self._log_failing(new)
             await self._events.failing(self.cluster, new)

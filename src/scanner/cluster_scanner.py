@@ -18,6 +18,7 @@ from mcp_tools.tool_loader import ToolLoader
 from scanner.cluster_identity import IDENTIFY_SECONDS, cluster_identity
 from scanner.page_store import PageStore
 from scanner.resource_parser import PageEnvelope, ParsedPage, open_page
+from scanner.retry_delays import seconds_asked_for
 from scanner.scan_report import KindReport
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ PAGE_SIZE = 500
 LIST_ATTEMPTS = 3
 """A continue token can expire while a large list is read: then the list starts again, this many times in all."""
 PAGE_ATTEMPTS = 3
+LONGEST_PAGE_PAUSE_SECONDS = 60.0
+"""An API server that asks for more is left to the delays of its kind: what waits holds a slot."""
 SHOWN_MALFORMED = 5
 MOST_SECONDS = 86_400
 """That k8s_export_page takes as the caller's patience."""
@@ -180,7 +183,10 @@ class ClusterScanner:
                 await asyncio.gather(fetching, return_exceptions=True)
 
     async def _page(self, subject: _Subject, continue_token: str) -> PageEnvelope:
-        """One page. What passes by itself (a restarting API server, rate limits) is tried again, with growing pauses."""
+        """One page. What passes by itself (a restarting API server, rate limits) is tried again, with growing pauses.
+
+        None is shorter than the API server asks for.
+        """
         arguments = subject.arguments() | {
             "limit": self._page_size,
             "continue_token": continue_token,
@@ -194,7 +200,8 @@ class ClusterScanner:
                 if attempt == PAGE_ATTEMPTS or not _may_pass(error):
                     raise
                 log.debug("%s %s: page failed, trying again: %s", subject.context, subject.kind.name, error)
-                await self._sleep(0.25 * 2**attempt * (0.5 + random.random() / 2))  # noqa: S311  jitter, no secret
+                pause = 0.25 * 2**attempt * (0.5 + random.random() / 2)  # noqa: S311  jitter, no secret
+                await self._sleep(max(pause, seconds_asked_for(error)))
         raise AssertionError("unreachable")
 
 
@@ -202,7 +209,8 @@ def _may_pass(error: ClusterError | ToolTimeout) -> bool:
     """Whether trying again in a second makes sense. A timeout has waited long enough already."""
     if isinstance(error, Unreachable):
         return error.reason != SILENT
-    return isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
+    passing = isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
+    return passing and seconds_asked_for(error) <= LONGEST_PAGE_PAUSE_SECONDS
 
 
 def _following(page: PageEnvelope, following: PageEnvelope) -> PageEnvelope:

@@ -170,7 +170,7 @@ class ClusterVisits:
                 return True
             if isinstance(check.error, NotFound | KindNotServed):
                 return True
-            if check.error is not None and self._outcomes.failures(cluster, name):
+            if check.error is not None and not check.is_overload and self._outcomes.failures(cluster, name):
                 log.info("%s %s is listed, its changes cannot be read: %s", cluster, name, one_line(check.error))
                 return True
         return not checks

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from configuration.errors import K8sMcpError, ToolError
+from configuration.errors import ClusterError, K8sMcpError, ToolError
 from mcp_tools.tool_loader import ToolLoader
 from scanner.change_answers import Count, CountsAnswer, decoded
 from scanner.change_feed import ANSWER_SECONDS, MOST_WATCHES, ChangeFeed, Strategy, Taken
@@ -39,6 +39,17 @@ class Verification:
     checked_at: float = 0.0
     error: K8sMcpError | None = None
     lost: str = ""
+    counting: bool = False
+    """`error` is what the count was answered."""
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether a LIST would burden an API server that has too much to do, or cannot even count.
+
+        What a watch is answered may be a proxy's word that lets no watch through (500, 502, 504): then LISTs may work.
+        """
+        status = self.error.status if isinstance(self.error, ClusterError) else 0
+        return status in (429, 503) or (self.counting and status >= 500)
 
     @property
     def is_open(self) -> bool:
@@ -109,6 +120,7 @@ class KindCheck:
                 counted.append((check, told.count))
             else:
                 check.error = told.error.exception(COUNT_OBJECTS) if told.error else ToolError(f"{COUNT_OBJECTS} counted nothing")
+                check.counting = True
         if hold:  # else the catch-up is as of now already, where the numbers agree
             await self._take(cluster, [check for check, _ in counted], hold)
             await self._take_all(cluster, [check for check, _ in counted if check.is_open and not check.state.live], hold=False)

@@ -11,7 +11,7 @@ from cache.freshness import WHOLE_CLUSTER
 from configuration.command_line import one_line
 from configuration.errors import K8sMcpError, KindNotServed, NotPermitted
 from kinds.kind import Kind
-from scanner.retry_delays import RetryDelays
+from scanner.retry_delays import RetryDelays, seconds_asked_for
 from scanner.scan_report import KindReport, Outcome, Strategy
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ class ScanOutcomes:
         if outcome == "not_served":
             self._delays.forget((cluster, kind.name))
         else:
-            self._delays.failed((cluster, kind.name), self._clock(), permitted=outcome != "not_permitted")
+            permitted = outcome != "not_permitted"
+            self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted, at_least=seconds_asked_for(error))
         levels: dict[Outcome, int] = {"failed": logging.WARNING, "not_permitted": logging.INFO}
         level = logging.DEBUG if quiet else levels.get(outcome, logging.DEBUG)
         log.log(level, "%s", report.line(), extra=report.log_fields())
@@ -72,7 +73,7 @@ class ScanOutcomes:
 
     async def cluster_failed(self, cluster: str, kinds: Sequence[Kind], error: K8sMcpError) -> list[KindReport]:
         """The cluster cannot be asked for anything: one line and one delay, and each kind says so."""
-        self._delays.failed((cluster, ""), self._clock())
+        self._delays.failed((cluster, ""), self._clock(), at_least=seconds_asked_for(error))
         log.warning("%s: %d kinds not scanned, what is cached stays: %s", cluster, len(kinds), one_line(error))
         await self.record(cluster, [(kind, WHOLE_CLUSTER, error) for kind in kinds])
         return [
