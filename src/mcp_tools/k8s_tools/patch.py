@@ -45,6 +45,9 @@ _NOT_TO_PATCH = {
 _STATUS = "it is written by controllers, and the API server ignores it in a patch of the object"
 _MAX_OPERATIONS = 100
 _WRITING = ("add", "remove", "replace")
+_DIRECTIVES = ("$patch", "$retainKeys")
+"""Of strategic patches, those that are about fields, and about items by the field that they are merged by. The others, in
+k8s.io/apimachinery pkg/util/strategicpatch, are `$deleteFromPrimitiveList/…` and `$setElementOrder/…`, which look for values."""
 _TESTABLE = ("/metadata/uid", "/metadata/resourceVersion", "/metadata/generation")
 
 
@@ -85,6 +88,8 @@ async def patch_resource(
     _check_form(patch, type)
     if isinstance(patch, list):
         _refuse_moves(target, patch)
+    elif type == "strategic":
+        _refuse_directives(patch)
     _refuse_what_is_ignored(found, patch)
     before = await target.read(tools)
     check_preconditions(target.title, before, uid, resource_version)
@@ -142,6 +147,28 @@ def _refuse_moves(target: Target, patch: list[Any]) -> None:
                 f"k8s_patch_resource: patch[{index}] is {op[:20]!r}, which is not taken: a value that is not to be seen would be "
                 f"brought to where it can be; only {', '.join(_WRITING)}, and test of {', '.join(_TESTABLE)}"
             )
+
+
+def _refuse_directives(patch: dict[str, Any]) -> None:
+    """Values that an item of a list is compared with say whether they are there: a right guess deletes or moves it, a wrong one
+    does nothing. The API server takes these directives for every list, also for arguments, which are redacted."""
+    refused = list(_directives(patch, "patch"))
+    if refused:
+        raise InvalidArguments(
+            f"k8s_patch_resource: {', '.join(refused[:5])} is not taken, and nothing was sent: what it deletes or moves would "
+            "tell whether a redacted value is what was proposed; write the whole list instead, with type=merge, or with type=json "
+            "and {op: replace, path: /path/of/the/list, value: [...]}; {op: remove, path: /path/of/the/list/0} removes one item"
+        )
+
+
+def _directives(patch: Any, where: str) -> Iterator[str]:
+    """Where a strategic patch has directives that are not known to be harmless."""
+    if isinstance(patch, (dict, list)):
+        for key, value in patch.items() if isinstance(patch, dict) else enumerate(patch):
+            here = f"{where}.{key}"
+            if isinstance(key, str) and key.startswith("$") and key not in _DIRECTIVES:
+                yield here[:200]
+            yield from _directives(value, here)
 
 
 def _is_pointer(path: object) -> bool:
