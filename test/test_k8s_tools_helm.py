@@ -17,6 +17,7 @@ from controlplane.users import rule
 from helm_records import packed, release, store
 from mcp_tools.answer_budget import answer_tokens
 from mcp_tools.helm_releases import MAX_RELEASE_BYTES
+from mcp_tools.server_policy import ServerPolicy, rules_of
 from mcp_tools.tool_declaration import ToolAnswer
 from secret_canaries import leaks
 from server_fixtures import ToolClient, text_of
@@ -275,6 +276,20 @@ def test_what_may_not_be_read_is_unknown_and_not_missing(installed: ControlPlane
     assert answer["counts"] == {"same": 3, "unknown": 3}
     assert {row["state"] for row in answer["rows"]} == {"unknown"}
     assert all("Forbidden" in row["reason"] for row in answer["rows"])
+
+
+def test_who_denies_config_maps_keeps_the_releases_that_are_in_secrets(
+    installed: ControlPlane, tool_client: Callable[..., ToolClient]
+) -> None:
+    policy = ServerPolicy(deny=rules_of(["kind=configmaps"], "--deny", ["k8s_helm"]))
+    client = tool_client(installed.kubeconfig, policy=policy)
+    found = {row["name"] for row in client("k8s_helm", what="list", namespace=NAMESPACE)["rows"]}
+    assert "shop" in found
+    assert "mapped" not in found, "its record is what is denied"
+    for what in ("status", "history", "values", "drift"):
+        assert client("k8s_helm", what=what, release="shop", namespace=NAMESPACE), what
+    denied = tool_client(installed.kubeconfig, policy=ServerPolicy(deny=rules_of(["kind=secrets"], "--deny", ["k8s_helm"])))
+    assert denied.error("k8s_helm", what="list", namespace=NAMESPACE)["reason"] == "PolicyDenied"
 
 
 # --- nothing leaves, nothing bursts ---

@@ -10,12 +10,13 @@ import base64
 import binascii
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from configuration.errors import ClusterError, NotFound
+from configuration.errors import ClusterError, NotFound, NotPermitted
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from kinds.times import to_time
@@ -92,15 +93,13 @@ _RELEASES = msgspec.json.Decoder(Release)
 async def revisions(api: ClusterApi, namespace: str = "", name: str = "") -> list[Revision]:
     """All revisions, newest first for each release; names must be validated. Raises ClusterError.
 
-    Records in ConfigMaps are an option of Helm that few use: without permission to list those they count as none.
+    Records in ConfigMaps are an option of Helm that few use: where the cluster, or this server's policy, does not permit to list
+    those, they count as none.
     """
     selector = "owner=helm" + (f",name={name}" if name else "")
     found = await _listed(api, _SECRETS, namespace, selector, [("fieldSelector", "type=helm.sh/release.v1")])
-    try:
+    with suppress(NotPermitted):
         found += await _listed(api, _CONFIG_MAPS, namespace, selector, [])
-    except ClusterError as error:
-        if error.status != 403:
-            raise
     return sorted(found, key=lambda one: (one.namespace, one.name, -one.revision))
 
 
