@@ -130,6 +130,9 @@ def test_an_unknown_tool_is_answered_with_the_tools_there_are(nowhere: ToolClien
     error = nowhere.error("k8s_list_everything")
     assert error["type"] == "UnknownTool"
     assert "k8s_list_pods" in error["message"]
+    bulk = [tool.name for tool in ALL_TOOLS if tool.bulk]
+    assert bulk
+    assert not [name for name in bulk if name in error["message"]], "a model is not led to what is for a scanner"
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_that_says_where(nowhere: ToolClient) -> None:

@@ -107,7 +107,8 @@ class ToolGate:
     async def _run(self, name: str, arguments: dict[str, Any], person: Person) -> ToolAnswer | OpenQuestion:
         declaration = self._offered.get(name)
         if declaration is None:
-            raise UnknownTool(f"this server has no tool {name[:100]!r}; it has: {', '.join(self._offered)}")
+            named = [one.name for one in self._offered.values() if not one.bulk]  # those for a scanner are no advice for a model
+            raise UnknownTool(f"this server has no tool {name[:100]!r}; it has: {', '.join(named)}")
         if name not in self._checks:
             self._checks[name] = ArgumentCheck(name, declaration.input_schema)
         self._checks[name].check(arguments)
