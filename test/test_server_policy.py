@@ -30,6 +30,7 @@ from server_fixtures import ToolClient, text_of
 
 TOOLS = [tool.name for tool in ALL_TOOLS]
 SELF = "/apis/authorization.k8s.io/v1"
+PROJECT = "/apis/project.openshift.io/v1"
 
 
 # --- which request is about what
@@ -54,6 +55,8 @@ SELF = "/apis/authorization.k8s.io/v1"
         ("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", ("patch", "apps", "deployments", "scale", "a", "d")),
         ("DELETE", "/apis/apps/v1/namespaces/a/deployments", ("deletecollection", "apps", "deployments", "", "a", "")),
         ("DELETE", "/api/v1/nodes/n", ("delete", "", "nodes", "", "", "n")),
+        ("GET", f"{PROJECT}/projects", ("list", "project.openshift.io", "projects", "", "", "")),
+        ("DELETE", f"{PROJECT}/projects/a", ("delete", "project.openshift.io", "projects", "", "a", "a")),
         ("GET", "/apis/rbac.k8s.io/v1/clusterroles/system:node", ("get", "rbac.k8s.io", "clusterroles", "", "", "system:node")),
         ("GET", "/version", ("get", "", "", "", "", "")),
         ("GET", "/apis", ("get", "", "", "", "", "")),
@@ -143,6 +146,8 @@ def test_a_rule_that_is_none_shows_the_grammar(text: str, why: str) -> None:
         ("deploy", "apps", "deployments"), ("Deployment", "apps", "deployments"), ("deployments.apps", "apps", "deployments"),
         ("po", "", "pods"), ("endpoints", "", "endpoints"), ("widgets.example.com", "example.com", "widgets"),
         ("events", "events.k8s.io", "events"), ("events.events.k8s.io", "", "events"), ("pods", "metrics.k8s.io", "pods"),
+        ("ns", "project.openshift.io", "projects"), ("projects.project.openshift.io", "", "namespaces"),
+        ("rolebindings", "authorization.openshift.io", "rolebindings"),
     ],
 )  # fmt: skip
 def test_a_kind_may_be_named_as_for_kubectl(kind: str, group: str, resource: str) -> None:
@@ -318,6 +323,35 @@ def test_the_name_of_a_new_object_is_part_of_what_is_granted() -> None:
         judged(namespaces, "POST", "/api/v1/namespaces", [("dryRun", "All")], {"metadata": {"name": "a"}})
 
 
+def test_a_project_of_openshift_is_the_namespace_of_its_name() -> None:
+    denying = ServerPolicy(deny=rules_of(["namespace=a"], "--deny", TOOLS), approval="client")
+    for method, path, body in (
+        ("GET", f"{PROJECT}/projects/a", None),
+        ("DELETE", f"{PROJECT}/projects/a", None),
+        ("PATCH", f"{PROJECT}/projects/a", {}),
+        ("POST", f"{PROJECT}/projects", {"metadata": {"name": "a"}}),
+        ("POST", f"{PROJECT}/projectrequests", {"metadata": {"name": "a"}}),
+    ):
+        with pytest.raises(NotPermitted, match="denied"):
+            judged(denying, method, path, body=body)
+    assert judged(denying, "GET", f"{PROJECT}/projects/b") == []
+    for query in ([], [("watch", "true")]):
+        assert dict(judged(denying, "GET", f"{PROJECT}/projects", query))["fieldSelector"] == "metadata.name!=a"
+    pattern = ServerPolicy(deny=rules_of(["namespace=a*"], "--deny", TOOLS))
+    with pytest.raises(NotPermitted, match="name one namespace"):
+        judged(pattern, "GET", f"{PROJECT}/projects")
+
+
+def test_who_may_change_what_is_in_a_namespace_may_not_delete_its_project() -> None:
+    for rule, permitted in (("namespace=a", False), ("namespace=a,kind=namespaces", True)):
+        policy = ServerPolicy(allow=rules_of([rule], "--allow", TOOLS))
+        assert policy.allows("t", api_target("DELETE", f"{PROJECT}/projects/a", (), "c")) is permitted, rule
+
+
+def test_a_project_is_told_by_its_name_once() -> None:
+    assert str(api_target("DELETE", f"{PROJECT}/projects/a", (), "c")) == "delete projects.project.openshift.io a"
+
+
 # --- on a real API server
 
 
@@ -478,6 +512,24 @@ def test_what_is_denied_is_refused_by_every_tool(
     error = denying(f"namespace={secretive[0]}").error(tool, arguments)
     assert (error["type"], error["reason"]) == ("NotPermitted", "PolicyDenied")
     assert "policy" in error["message"]
+
+
+def test_openshifts_projects_do_not_lead_around_a_denied_namespace(
+    denying: Any, control_plane: ControlPlane, secretive: tuple[str, str]
+) -> None:
+    group, kind = "project.openshift.io", "projects.project.openshift.io"
+    with installed(control_plane.api, definition("projects", group, "Project", scope="Cluster")):
+        for name in secretive:
+            body = {"apiVersion": f"{group}/v1", "kind": "Project", "metadata": {"name": name}}
+            control_plane.api.post(f"{PROJECT}/projects", body)
+        client = denying(f"namespace={secretive[0]}")
+        assert [row["name"] for row in client("k8s_list_resources", kind=kind)["rows"]] == [secretive[1]]
+        for tool, more in (("k8s_get_resource", {}), ("k8s_delete_resource", {"dry_run": True}), ("k8s_delete_resource", {})):
+            error = client.error(tool, {"kind": kind, "name": secretive[0]} | more)
+            assert (error["type"], error["reason"]) == ("NotPermitted", "PolicyDenied")
+        assert control_plane.api.get(f"{PROJECT}/projects/{secretive[0]}")
+        trial = client("k8s_delete_resource", kind=kind, name=secretive[1], dry_run=True)
+        assert "1 secret," in trial["note"], "what is in its namespace goes with it"
 
 
 def test_a_denied_kind_and_a_denied_context_are_refused(

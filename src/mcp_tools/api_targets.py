@@ -27,6 +27,10 @@ _REVIEWS = {
 """Questions about oneself that are put as a POST; nothing is stored."""
 _OF_A_NAMESPACE = frozenset({"status", "finalize"})
 """What may stand after /namespaces/NAME and is a part of the namespace itself."""
+PROJECTS = frozenset({("project.openshift.io", "projects"), ("project.openshift.io", "projectrequests")})
+"""(API group, plural) of what OpenShift serves Namespace objects as a second time. To make a ProjectRequest makes a Namespace.
+
+Source: github.com/openshift/openshift-apiserver pkg/project/apiserver/registry."""
 _SINGLE = frozenset({"continue", "dryRun", "fieldSelector", "labelSelector", "limit", "resourceVersion", "watch"})
 _ABOUT_THE_SERVER = frozenset({"healthz", "livez", "metrics", "openapi", "readyz", "version"})
 
@@ -39,7 +43,8 @@ _GROUP = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")
 class ApiTarget:
     """One request. `verb` is get, list, watch, create, update, patch, delete, deletecollection or connect.
 
-    Parts that there are none of are "". The namespace of a Namespace object is its own name, as for the API server.
+    Parts that there are none of are "". The namespace of a Namespace object is its own name, as for the API server; so is that
+    of a Project.
     `resource` is "" for discovery, /version and the like.
     """
 
@@ -62,13 +67,18 @@ class ApiTarget:
         return self.verb != "connect"
 
     @property
+    def is_namespace(self) -> bool:
+        """Whether it is about Namespace objects, under whichever name."""
+        return (self.group, self.resource) == ("", "namespaces") or (self.group, self.resource) in PROJECTS
+
+    @property
     def full_resource(self) -> str:
         """`deployments.apps`, `pods`."""
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
     def __str__(self) -> str:
         part = f"/{self.subresource}" if self.subresource else ""
-        where = "/".join(one for one in (self.namespace if self.resource != "namespaces" else "", self.name) if one)
+        where = "/".join(one for one in ("" if self.is_namespace else self.namespace, self.name) if one)
         return f"{self.verb} {self.full_resource or 'API'}{part}{' ' + where if where else ''}"
 
 
@@ -139,6 +149,8 @@ def _resource_target(method: str, group: str, rest: list[str], query: Query, pat
         raise _unclear(path, "no subresource")
     if len(rest) > 3 and subresource != "proxy":
         raise _unclear(path, "more than a subresource")
+    if (group, resource) in PROJECTS:
+        namespace = name
     verb = _verb(method, name, subresource, query)
     return ApiTarget(verb, context, group, resource, subresource, namespace, name)
 

@@ -175,7 +175,7 @@ class RequestGuard:
                 "namespaces cannot leave out; name one namespace",
                 reason="PolicyDenied",
             )
-        field_name = "metadata.name" if target.resource == "namespaces" else "metadata.namespace"
+        field_name = "metadata.name" if target.is_namespace else "metadata.namespace"
         hidden = [f"{field_name}!={name}" for name in dict.fromkeys(rule.namespace for rule in rules)]
         # ours comes first: nothing that a caller's selector ends with can reach back and change its meaning
         given = [str(value) for name, value in query if name == "fieldSelector" and value != ""]
@@ -190,8 +190,7 @@ def _named(target: ApiTarget, body: object) -> ApiTarget:
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str):
         return target
-    own = target.resource == "namespaces" and not target.group
-    return replace(target, name=name, namespace=name if own else target.namespace)
+    return replace(target, name=name, namespace=name if target.is_namespace else target.namespace)
 
 
 def _is_dry_run(target: ApiTarget, method: str, query: Query, body: Any) -> bool:

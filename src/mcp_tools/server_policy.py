@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from configuration.errors import ConfigurationError
 from kinds.registry import declared_kind
-from mcp_tools.api_targets import ApiTarget
+from mcp_tools.api_targets import PROJECTS, ApiTarget
 
 if TYPE_CHECKING:
     from mcp_tools.settings import McpSettings
@@ -29,10 +29,16 @@ _NAMESPACE = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
 _FULL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")
 _UNDECLARED = ("bindings", "componentstatuses", "endpoints", "podtemplates", "replicationcontrollers")
 """Kinds of the core group that have no declaration here, and no group to be told by."""
+_RBAC = "rbac.authorization.k8s.io"
 SERVED_TWICE = {
     ("events.k8s.io", "events"): ("", "events"),
     ("metrics.k8s.io", "pods"): ("", "pods"),
     ("metrics.k8s.io", "nodes"): ("", "nodes"),
+    **dict.fromkeys(PROJECTS, ("", "namespaces")),
+    **{
+        ("authorization.openshift.io", one): (_RBAC, one)
+        for one in ("clusterrolebindings", "clusterroles", "rolebindings", "roles")
+    },
 }
 """What is served a second time: a rule about the one is a rule about the other."""
 
@@ -187,7 +193,7 @@ def _about(rule: Rule, target: ApiTarget) -> bool:
 
 
 def _may_permit(rule: Rule, target: ApiTarget) -> bool:
-    return target.resource != "namespaces" or bool(rule.kind) or not rule.namespace
+    return not target.is_namespace or bool(rule.kind) or not rule.namespace
 
 
 def _matches(pattern: str, text: str) -> bool:

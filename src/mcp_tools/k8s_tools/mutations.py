@@ -8,6 +8,7 @@ from typing import Any
 from kinds.kind import Kind
 from kinds.registry import KINDS
 from mcp_tools.answer_budget import DEFAULT_TOKENS
+from mcp_tools.api_targets import PROJECTS
 from mcp_tools.foreseen_changes import ANYTHING, Foreseen, GoesWithIt
 from mcp_tools.k8s_api import Answer, ClusterApi
 from mcp_tools.k8s_tools.change_answers import (
@@ -161,8 +162,8 @@ async def delete_resource(
 
 
 async def _content(tools: ToolContext, api: ClusterApi, kind: Kind, name: str, manifest: dict[str, Any]) -> Contents:
-    """What goes with a Namespace or a CustomResourceDefinition."""
-    if kind.name == "namespaces":
+    """What goes with a Namespace, a Project of OpenShift or a CustomResourceDefinition."""
+    if kind.name == "namespaces" or (kind.group, kind.resource) in PROJECTS:
         return await namespace_contents(api, tools.discovery, name)
     if kind.name != "customresourcedefinitions":
         return Contents()
