@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configuration.errors import ConfigurationError
-from mcp_tools.credential_plugin import run_credential_plugin
+from mcp_tools.credential_plugin import ToldLines, run_credential_plugin
 from mcp_tools.environment_proxy import checked_proxy, proxy_for
 from mcp_tools.kubeconfig import FileStamp, KubeConfig, file_stamp
 
@@ -75,19 +75,23 @@ def renewal_time(expires_at: float, now: float) -> float:
     return expires_at - min(RENEW_BEFORE_SECONDS, max(0.0, expires_at - now) / 4)
 
 
-async def connect(config: KubeConfig | None, context: str, environment: Mapping[str, str], user_agent: str) -> Connection:
-    """Load the credentials of a context (None: the pod's service account), running its credential plugin if it has one.
+async def connect(
+    config: KubeConfig | None, context: str, environment: Mapping[str, str], user_agent: str, *,
+    service_account: Path, told: ToldLines,
+) -> Connection:  # fmt: skip
+    """Load the credentials of a context (config None: of the service account in that folder), running its credential plugin
+    if it has one.
 
     The proxy is that of the kubeconfig, else of `environment`. Raises ConfigurationError, or Unauthorized when a plugin
     fails. Nothing is sent to the API server yet.
     """
-    expires_at, impersonation, files = None, dict[str, str](), dict[Path, FileStamp | None]()
+    expires_at, impersonation = None, dict[str, str]()
+    files = {file: file_stamp(file) for file in _loaded_files(config, context, service_account)}
     if config is None:
-        configuration = await asyncio.to_thread(_in_cluster_configuration)
+        configuration = await asyncio.to_thread(_in_cluster_configuration, service_account, environment)
     else:
         impersonation = _impersonation(config, context)
-        files = {file: file_stamp(file) for file in _named_files(config, context)}
-        document, expires_at = await _document_of(config, context, environment)
+        document, expires_at = await _document_of(config, context, environment, told)
         configuration = await _configuration(document, config.origin, context)
     _set_proxy(configuration, context, environment)
     client = await asyncio.to_thread(_new_client, configuration)
@@ -97,14 +101,16 @@ async def connect(config: KubeConfig | None, context: str, environment: Mapping[
     return Connection(client, config, expires_at, files)
 
 
-async def _document_of(config: KubeConfig, context: str, environment: Mapping[str, str]) -> tuple[dict[str, Any], float | None]:
+async def _document_of(
+    config: KubeConfig, context: str, environment: Mapping[str, str], told: ToldLines
+) -> tuple[dict[str, Any], float | None]:
     """A kubeconfig of this one context, its credential plugin already run."""
     entry = config.context(context)
     cluster = next(item["cluster"] for item in config.document["clusters"] if item["name"] == entry.cluster)
     user = _user_of(config, entry.user)
     expires_at = None
     if user.get("exec"):
-        credential = await run_credential_plugin(user["exec"], cluster, environment, user=entry.user)
+        credential = await run_credential_plugin(user["exec"], cluster, environment, user=entry.user, told=told)
         user, expires_at = credential.user, credential.expires_at
     return {
         "current-context": context,
@@ -114,8 +120,20 @@ async def _document_of(config: KubeConfig, context: str, environment: Mapping[st
     }, expires_at
 
 
-def _named_files(config: KubeConfig, context: str) -> list[Path]:
-    """Token, certificate and key files, which others rotate."""
+def files_of_login(config: KubeConfig | None, context: str, service_account: Path) -> list[Path]:
+    """What a login reads or runs: when one of them changes, a login that has failed may succeed. Raises ConfigurationError."""
+    loaded = _loaded_files(config, context, service_account)
+    if config is None:
+        return [*loaded, service_account / "token"]
+    plugin = _user_of(config, config.context(context).user).get("exec")
+    command = str(plugin.get("command") or "") if isinstance(plugin, dict) else ""
+    return [*loaded, Path(command)] if "/" in command else loaded
+
+
+def _loaded_files(config: KubeConfig | None, context: str, service_account: Path) -> list[Path]:
+    """Token, certificate and key files, which others rotate. The library itself reads the token of a service account again."""
+    if config is None:
+        return [service_account / "ca.crt"]
     entry = config.context(context)
     cluster = next((item.get("cluster") or {} for item in config.document["clusters"] if item["name"] == entry.cluster), {})
     user = _user_of(config, entry.user)
@@ -176,13 +194,15 @@ def import_kubernetes() -> tuple[Any, Any]:
     return kube_config, client
 
 
-def _in_cluster_configuration() -> Any:
+def _in_cluster_configuration(service_account: Path, environment: Mapping[str, str]) -> Any:
     _, client = import_kubernetes()
-    from kubernetes.aio.config import ConfigException, load_incluster_config
+    from kubernetes.aio.config import ConfigException
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
     configuration = client.Configuration()
+    token, authority = str(service_account / "token"), str(service_account / "ca.crt")
     try:
-        load_incluster_config(configuration)
+        InClusterConfigLoader(token, authority, environ=environment).load_and_set(configuration)
     except ConfigException as error:
         raise ConfigurationError(f"no kubeconfig, and the pod's service account cannot be used: {error}") from None
     return configuration

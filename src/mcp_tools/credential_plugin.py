@@ -9,17 +9,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from configuration.errors import ConfigurationError, Unauthorized
+from mcp_tools.plain_text import plain_text
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 60.0
 """Cloud CLIs start slowly and may refresh a login over the network."""
+STDERR_SECONDS = 0.5
+"""How long its stderr is read once it has ended: something that it left running may keep that open."""
+LINE_BYTES = 2000
+MOST_LINES = 100
+"""Of different text, until the plugin succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +43,32 @@ class PluginCredential:
         return f"PluginCredential(expires_at={self.expires_at})"
 
 
+class ToldLines:
+    """What the plugin of a context has said on stderr since it last succeeded: the same complaint is logged once."""
+
+    def __init__(self) -> None:
+        self._told: set[bytes] = set()
+
+    def tell(self, what: str, line: bytes) -> None:
+        """Log it, unless it has been."""
+        line = line.strip()
+        if not line or line in self._told or len(self._told) > MOST_LINES:
+            return
+        self._told.add(line)
+        if len(self._told) > MOST_LINES:
+            log.warning("%s says more, which is not shown until it has succeeded", what)
+        else:
+            log.warning("%s says: %s", what, plain_text(line[:LINE_BYTES].decode(errors="replace")))
+
+    def forget(self) -> None:
+        """It succeeded."""
+        self._told.clear()
+
+
 async def run_credential_plugin(
-    plugin: Mapping[str, Any], cluster: Mapping[str, Any], environment: Mapping[str, str], *, user: str
+    plugin: Mapping[str, Any], cluster: Mapping[str, Any], environment: Mapping[str, str], *, user: str, told: ToldLines
 ) -> PluginCredential:
-    """Run the plugin of one user entry. Its stderr goes to ours, as with kubectl; its stdout is never shown.
+    """Run the plugin of one user entry. Its stderr goes to the log as it comes; its stdout is never shown.
 
     Raises ConfigurationError when it cannot be started or is malformed, Unauthorized when it fails.
     """
@@ -49,17 +81,28 @@ async def run_credential_plugin(
     declared = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or []}
     info = {"KUBERNETES_EXEC_INFO": json.dumps(_exec_info(plugin, cluster, api_version))}
     try:
-        process = await asyncio.create_subprocess_exec(
-            command, *arguments,
-            env={**environment, **declared, **info},
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        async with _logged_stderr(what, told) as stderr:
+            process = await asyncio.create_subprocess_exec(
+                command, *arguments,
+                env={**environment, **declared, **info},
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
+            stderr.close()  # so that it ends with the plugin
+            output = await _output(process, what)
     except OSError as error:
         raise ConfigurationError(
             f"{what} cannot be started: {error.strerror}; {plugin.get('installHint') or 'install it'}"
         ) from None
+    if process.returncode:
+        raise Unauthorized(f"{what} failed with exit code {process.returncode}; log in again, or run it by hand")
+    credential = _read_credential(output, api_version, what)
+    told.forget()
+    return credential
+
+
+async def _output(process: asyncio.subprocess.Process, what: str) -> bytes:
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
+        return (await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS))[0]
     except TimeoutError:
         raise Unauthorized(f"{what} gave no answer in {TIMEOUT_SECONDS:.0f} s; log in again, or run it by hand") from None
     finally:
@@ -67,9 +110,37 @@ async def run_credential_plugin(
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    if process.returncode:
-        raise Unauthorized(f"{what} failed with exit code {process.returncode}; log in again, or run it by hand")
-    return _read_credential(output, api_version, what)
+
+
+@asynccontextmanager
+async def _logged_stderr(what: str, told: ToldLines) -> AsyncIterator[IO[bytes]]:
+    """The end to write to. Not a pipe of the process: waiting for that one would wait for whoever still has its stderr."""
+    ours, theirs = (os.fdopen(end, mode, buffering=0) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), ours)
+    telling = asyncio.create_task(_tell(reader, what, told))
+    try:
+        with theirs:
+            yield theirs
+        await asyncio.wait({telling}, timeout=STDERR_SECONDS)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        transport.close()
+
+
+async def _tell(stderr: asyncio.StreamReader, what: str, told: ToldLines) -> None:
+    rest = b""
+    try:
+        while piece := await stderr.read(LINE_BYTES):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                told.tell(what, line)
+            if len(rest) > LINE_BYTES:
+                told.tell(what, rest)
+                rest = b""
+    finally:
+        told.tell(what, rest)
 
 
 def _expect_well_formed(plugin: object, user: str) -> None:

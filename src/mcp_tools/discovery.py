@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from configuration.errors import ClusterError, KindNotServed, NotFound, UnknownKind
 from kinds.generic import generic_kind
@@ -69,21 +70,21 @@ class Served:
 
 @dataclass
 class Discovery:
-    """What each context serves, asked at most every five minutes. Used from one event loop."""
+    """What each context serves, asked at most every five minutes, and forgotten with its API. Used from one event loop."""
 
     clock: Callable[[], float] = time.monotonic
-    _known: dict[str, tuple[float, Served]] = field(default_factory=dict)
-    _asking: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _known: WeakKeyDictionary[ClusterApi, tuple[float, Served]] = field(default_factory=WeakKeyDictionary)
+    _asking: WeakKeyDictionary[ClusterApi, asyncio.Lock] = field(default_factory=WeakKeyDictionary)
 
     async def served(self, api: ClusterApi, *, at_most_seconds_old: float = KEPT_SECONDS) -> Served:
         """Raises ClusterError."""
-        async with self._asking.setdefault(api.context, asyncio.Lock()):
-            asked_at, served = self._known.get(api.context, (float("-inf"), Served(())))
+        async with self._asking.setdefault(api, asyncio.Lock()):
+            asked_at, served = self._known.get(api, (float("-inf"), Served(())))
             if self.clock() - asked_at > at_most_seconds_old:
                 asked_at = self.clock()
                 served = await _ask(api)
                 api.learn_without_namespaces((one.group, one.name) for one in served.resources if not one.namespaced)
-                self._known[api.context] = asked_at, served
+                self._known[api] = asked_at, served
             return served
 
     async def kind(self, api: ClusterApi, name: str) -> Kind:

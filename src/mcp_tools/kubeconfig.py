@@ -18,7 +18,8 @@ from configuration.errors import ConfigurationError
 
 IN_CLUSTER = "in-cluster"
 """Context name of a server that runs in a pod and uses its service account."""
-SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT_NAMESPACE = SERVICE_ACCOUNT / "namespace"
 FileStamp = tuple[int, int, int]
 
 _SECTIONS = ("clusters", "contexts", "users")
@@ -112,16 +113,24 @@ def load_kubeconfig(environment: Mapping[str, str]) -> KubeConfig | None:
 
     Raises ConfigurationError, naming the file, when nothing can be read or what is there is no kubeconfig.
     """
-    named = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
-    candidates = named or [Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"]
+    candidates = kubeconfig_files(environment)
     files = tuple(file for file in candidates if file.exists())
     if not files:
-        if not named and environment.get("KUBERNETES_SERVICE_HOST"):
+        if not _named_files(environment) and environment.get("KUBERNETES_SERVICE_HOST"):
             return None
         raise ConfigurationError(
             f"there is no kubeconfig at {os.pathsep.join(map(str, candidates))}; set KUBECONFIG or create ~/.kube/config"
         )
     return KubeConfig(_merge([(file, _read(file)) for file in files]), files)
+
+
+def kubeconfig_files(environment: Mapping[str, str]) -> list[Path]:
+    """Where a kubeconfig is looked for, whether there is one or not."""
+    return _named_files(environment) or [Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"]
+
+
+def _named_files(environment: Mapping[str, str]) -> list[Path]:
+    return [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -193,23 +202,19 @@ def service_account_namespace(file: Path = SERVICE_ACCOUNT_NAMESPACE) -> str:
 
 
 class KubeConfigSource:
-    """The kubeconfig as it is on disk now, read again when a file changes."""
+    """The kubeconfig as it is on disk now, read again when a file changes, appears or goes away."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._files = kubeconfig_files(environment)
         self._loaded: tuple[object, KubeConfig | None] | None = None
 
     def current(self) -> KubeConfig | None:
         """None: in-cluster. Raises ConfigurationError."""
-        if self._loaded is not None and self._loaded[0] == self._stamp(self._loaded[1]):
-            return self._loaded[1]
-        config = load_kubeconfig(self._environment)
-        self._loaded = (self._stamp(config), config)
-        return config
-
-    @staticmethod
-    def _stamp(config: KubeConfig | None) -> object:
-        return tuple(file_stamp(file) for file in config.files) if config else None
+        stamp = tuple(file_stamp(file) for file in self._files)  # before reading: what is written meanwhile differs from it
+        if self._loaded is None or self._loaded[0] != stamp:
+            self._loaded = (stamp, load_kubeconfig(self._environment))
+        return self._loaded[1]
 
 
 def file_stamp(file: Path) -> FileStamp | None:

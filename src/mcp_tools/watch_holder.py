@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from configuration.errors import ClusterError, Expired, K8sMcpError
 from mcp_tools.change_buffer import MAX_CHANGES, BufferFull, Change
@@ -56,6 +57,7 @@ class _Entry:
     """A held watch, and who uses it."""
 
     watch: HeldWatch
+    api: ClusterApi
     polls: int = 0
     polled_at: float = 0.0
     closing: asyncio.TimerHandle | None = None
@@ -97,7 +99,7 @@ class WatchHolder:
         self._silence_seconds = silence_seconds
         self._clock = clock
         self._held: dict[WatchTarget, list[_Entry]] = {}
-        self._opening: dict[str, asyncio.Semaphore] = {}
+        self._opening: WeakKeyDictionary[ClusterApi, asyncio.Semaphore] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
 
     def held(self, context: str) -> int:
@@ -140,7 +142,8 @@ class WatchHolder:
                 await asyncio.gather(*self._closing)
 
     def _begin(self, request: WatchRequest, redactor: Redactor, *, hold: bool) -> _Polled:
-        known = (one for one in self._held.get(request.target, ()) if one.watch.buffer.knows(request.cursor))
+        ours = (one for one in self._held.get(request.target, ()) if one.api is request.api)  # not of a context that was gone
+        known = (one for one in ours if one.watch.buffer.knows(request.cursor))
         entry = next((one for one in known if hold or one.watch.is_live()), None)
         is_new = entry is None
         if entry is None:
@@ -157,7 +160,7 @@ class WatchHolder:
     def _opened(self, request: WatchRequest, redactor: Redactor, *, hold: bool) -> _Entry:
         target = request.target
         if not hold:
-            return _Entry(self._watch(request, redactor, CATCH_UP_SECONDS))
+            return _Entry(self._watch(request, redactor, CATCH_UP_SECONDS), request.api)
         beside = self._held.setdefault(target, [])
         early_ends = max((one.watch.early_ends for one in beside), default=0)
         is_full = self.held(target.context) >= self._most_held
@@ -168,7 +171,7 @@ class WatchHolder:
                 f"cannot hold a watch of {target} (context {target.context}): {self._most_held} are held already; "
                 "ask with hold=false, or follow fewer kinds and namespaces"
             )
-        entry = _Entry(self._watch(request, redactor, self._seconds, early_ends))
+        entry = _Entry(self._watch(request, redactor, self._seconds, early_ends), request.api)
         self._held.setdefault(target, []).append(entry)
         return entry
 
@@ -177,7 +180,7 @@ class WatchHolder:
             request.api, request.target, request.cursor, redactor,
             seconds=seconds, silence_seconds=self._silence_seconds, clock=self._clock, has_room=self._has_room,
             max_changes=self._max_changes, early_ends=early_ends,
-            opening=self._opening.setdefault(request.target.context, asyncio.Semaphore(OPENED_AT_ONCE)),
+            opening=self._opening.setdefault(request.api, asyncio.Semaphore(OPENED_AT_ONCE)),
         )  # fmt: skip
 
     def _has_room(self) -> bool:
