@@ -156,7 +156,7 @@ def _refuse_directives(patch: dict[str, Any]) -> None:
     if refused:
         raise InvalidArguments(
             f"k8s_patch_resource: {', '.join(refused[:5])} is not taken, and nothing was sent: what it deletes or moves would "
-            "tell whether a redacted value is what was proposed; write the whole list instead, with type=merge, or with type=json "
+            "tell whether a redacted value is what was proposed; write the whole list instead, with type=merge, or type=json "
             "and {op: replace, path: /path/of/the/list, value: [...]}; {op: remove, path: /path/of/the/list/0} removes one item"
         )
 
