@@ -16,7 +16,9 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.at_most import at_most
 from mcp_tools.discovery import kind_of
 from mcp_tools.k8s_api import METADATA_LIST, ClusterApi
+from mcp_tools.left_out_namespaces import left_out_note
 from mcp_tools.list_pages import decode_object, decode_page
+from mcp_tools.live_lists import joined
 from mcp_tools.object_reading import read_objects
 from mcp_tools.tool_declaration import ToolContext
 
@@ -139,7 +141,8 @@ async def _searched(api: ClusterApi, tools: ToolContext, kind: Kind, manifest: d
 
     looked_at = await at_most(related[:_MOST_KINDS], look)
     incomplete = incomplete or any(more for _, more in looked_at)
-    note = "not every kind could be looked through" if incomplete else ""
+    hidden = dict.fromkeys(left_out_note(api, one, namespace) for one in related if one.namespaced)
+    note = joined("not every kind could be looked through" if incomplete else "", *hidden)
     return Children(in_order([child for found, _ in looked_at for child in found]), note)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kinds.endpointslices import EndpointSliceRecord
@@ -18,9 +19,11 @@ from kinds.tolerant_read import read_tolerantly
 from mcp_tools.description import Call, Section
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.reading import read_object
+from mcp_tools.left_out_namespaces import left_out_note
+from mcp_tools.live_lists import joined, unread_note
 from mcp_tools.namespace_contents import Contents, namespace_contents
 from mcp_tools.object_names import object_name
-from mcp_tools.object_reading import Objects, read_objects
+from mcp_tools.object_reading import read_objects
 from mcp_tools.tool_declaration import ToolContext
 
 _PODS = KINDS["pods"]
@@ -28,7 +31,16 @@ _CONTAINER = (
     "name", "role", "ready", "restarts", "state", "reason", "message", "exit_code", "state_since", "last_reason",
     "last_exit_code", "last_finished_at", "image", "cpu_request", "cpu_limit", "memory_request", "memory_limit",
 )  # fmt: skip
-_MOST_PODS = 5000
+_MOST_OBJECTS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """`unread` says of which objects nothing, or not all, is known; "" when all that there are were read as a whole. With it
+    nobody may say that there is none, or so much and no more."""
+
+    found: list[Record]
+    unread: str
 
 
 async def surroundings(
@@ -64,8 +76,8 @@ async def _of_service(api: ClusterApi, tools: ToolContext, manifest: dict[str, A
     ]  # fmt: skip
     rows.sort(key=lambda one: (bool(one["ready"]), str(one["address"])))
     ready = sum(bool(one["ready"]) for one in rows)
-    note = f"{ready} of {len(rows)} get traffic"
-    if not rows:
+    note = joined(f"{ready} of {len(rows)} get traffic", slices.unread)
+    if not rows and not slices.unread:
         wanted = (manifest.get("spec") or {}).get("selector")
         note = f"none: no pod that is scheduled fits the selector {wanted}" if wanted else "none, and the service has no selector"
     rest = Call("k8s_list_resources", {"kind": kind.name, "namespace": record.namespace, "label_selector": selector})
@@ -82,12 +94,13 @@ async def _of_node(api: ClusterApi, tools: ToolContext, _manifest: dict[str, Any
     states = ", ".join(f"{count} {status}" for status, count in Counter(pod.status for pod in pods).most_common())
     live = [pod for pod in pods if pod.phase not in ("Succeeded", "Failed")]
     cpu, memory = (sum(getattr(pod, name) or 0 for pod in live) for name in ("cpu_request_millicores", "memory_request_bytes"))
+    unread = joined(read.unread, left_out_note(api, _PODS, None))
     requests = (
-        f"requests {cpu}m of {record.cpu_allocatable_millicores}m CPU, "
+        f"requests {'at least ' if unread else ''}{cpu}m of {record.cpu_allocatable_millicores}m CPU, "
         f"{memory // 2**20} of {(record.memory_allocatable_bytes or 0) // 2**20} MiB memory"
     )
-    rows = [_pod_row(pod) for pod in pods]
-    return [Section("pods", rows, Call("k8s_list_pods", {"node": record.name}), note=f"{states or 'none'}; {requests}")]
+    note = joined(states or ("none of those that were read" if unread else "none"), requests, unread)
+    return [Section("pods", [_pod_row(pod) for pod in pods], Call("k8s_list_pods", {"node": record.name}), note=note)]
 
 
 async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any], record: Record | None) -> list[Section]:
@@ -102,7 +115,7 @@ async def _of_claim(api: ClusterApi, tools: ToolContext, manifest: dict[str, Any
     read = await _records(api, tools, "pods", record.namespace)
     users = [one for one in read.found if isinstance(one, PodRecord) and _uses(one, record.name)]
     rest = Call("k8s_list_pods", {"namespace": record.namespace})
-    note = "" if users else "no pod uses it"
+    note = f"{read.unread}; others may use it" if read.unread else "" if users else "no pod uses it"
     return [*sections, Section("pods that use it", [_pod_row(pod) for pod in users], rest, note=note)]
 
 
@@ -116,13 +129,19 @@ async def _of_namespace(api: ClusterApi, tools: ToolContext, manifest: dict[str,
 
 async def _records(
     api: ClusterApi, tools: ToolContext, kind_name: str, namespace: str | None, query: tuple[tuple[str, str | int], ...] = ()
-) -> Objects[Record]:
+) -> _Looked:
     kind = KINDS[kind_name]
-    check = StorableCheck(kind)
-    return await read_objects(
-        api, tools.redactor, kind, lambda obj: read_tolerantly(obj, kind, check).record, namespace=namespace, query=query,
-        most=_MOST_PODS,
-    )  # fmt: skip
+    check, troubles = StorableCheck(kind), list[str]()
+
+    def take(obj: dict[str, Any]) -> Record | None:
+        reading = read_tolerantly(obj, kind, check)
+        troubles.extend([reading.trouble] if reading.trouble else [])
+        return reading.record
+
+    read = await read_objects(api, tools.redactor, kind, take, namespace=namespace, query=query, most=_MOST_OBJECTS)
+    malformed = read.looked_at - len(read.found)
+    bound = f"only {read.looked_at} {kind_name} were looked through" if read.more else ""
+    return _Looked(read.found, joined(bound, unread_note(malformed, len(troubles) - malformed)))
 
 
 def _uses(pod: PodRecord, claim: str) -> bool:

@@ -11,8 +11,10 @@ import orjson
 
 from configuration.errors import ClusterError
 from kinds.envelope import live
+from kinds.events import EventRecord
 from kinds.kind import Kind, row
 from kinds.record import Record
+from kinds.registry import KINDS
 from kinds.storable_check import StorableCheck
 from kinds.tolerant_read import read_tolerantly
 from mcp_tools.description import Call, Description, Section
@@ -20,9 +22,12 @@ from mcp_tools.event_folding import event_row, fold, ordered
 from mcp_tools.k8s_api import ClusterApi
 from mcp_tools.k8s_tools.events import read_events
 from mcp_tools.k8s_tools.reading import read_object, scope_of
+from mcp_tools.left_out_namespaces import left_out_note
+from mcp_tools.live_lists import joined
 from mcp_tools.object_children import OWNED_KINDS, Children, children_of, selector_of
 from mcp_tools.object_names import object_name
 from mcp_tools.object_owners import owners_of
+from mcp_tools.object_reading import Objects
 from mcp_tools.object_surroundings import surroundings
 from mcp_tools.output_schemas import ENVELOPE, obj
 from mcp_tools.plain_text import plain_text
@@ -179,7 +184,7 @@ async def _events(api: ClusterApi, tools: ToolContext, kind: Kind, namespace: st
     read = await read_events(api, tools, namespace=namespace, kind=kind, name=name)
     rows = [_event(event_row(event), with_object=False) for event in ordered(fold(read.found), "newest")]
     rest = Call("k8s_list_events", {"namespace": namespace, "kind": kind.name, "name": name})
-    return [Section("events", rows, rest)]
+    return [Section("events", rows, rest, note=_unread_events(api, read, namespace))]
 
 
 async def _events_of_children(api: ClusterApi, tools: ToolContext, namespace: str | None, children: Children) -> list[Section]:
@@ -188,7 +193,14 @@ async def _events_of_children(api: ClusterApi, tools: ToolContext, namespace: st
     known = {(child.kind, child.name) for child in children.found}
     about = [event for event in read.found if (event.object_kind, event.object_name) in known]
     rows = [_event(event_row(event), with_object=True) for event in ordered(fold(about), "newest")]
-    return [Section("warnings of children", rows, Call("k8s_list_events", {"namespace": namespace, "type": "Warning"}))]
+    rest = Call("k8s_list_events", {"namespace": namespace, "type": "Warning"})
+    return [Section("warnings of children", rows, rest, note=_unread_events(api, read, namespace))]
+
+
+def _unread_events(api: ClusterApi, read: Objects[EventRecord], namespace: str | None) -> str:
+    """Where events are missing: none shown does not say then that there is none."""
+    bound = f"only {read.looked_at} events were read" if read.more else ""
+    return joined(bound, left_out_note(api, KINDS["events"], namespace))
 
 
 def _event(event: dict[str, Any], *, with_object: bool) -> dict[str, Any]:
