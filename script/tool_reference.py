@@ -23,6 +23,9 @@ Every tool refuses arguments that it does not know and values of another type. T
 together stay below `max_tokens` (4,000 unless given): what does not fit is left out, and the answer says how much of it
 is shown ("N of M shown") and which call gives the rest. An error says what failed, on what, and what to do.
 """
+OUTPUT_SCHEMAS = """Each of these tools has an output schema. Most clients pass only names, words and arguments on to the model; with one
+that passes all of it on, the list costs what the last column says.
+"""
 FOR_PROGRAMS = """Pages for programs, without a budget. They are listed only to a client that sends
 `"k8s-mcp/bulk": true` in the `_meta` of its tools/list, in the profiles `read` and `full`."""
 
@@ -35,6 +38,12 @@ def function_form(tool: ToolDeclaration) -> dict[str, Any]:
 def list_tokens(tools: Iterable[ToolDeclaration]) -> int:
     """cl100k tokens of a list of tools as models see it."""
     return count_tokens(json.dumps([function_form(tool) for tool in tools if not tool.bulk], ensure_ascii=False))
+
+
+def list_tokens_with_outputs(tools: Iterable[ToolDeclaration]) -> int:
+    """The same with the output schemas, which most clients keep to themselves."""
+    whole = [function_form(tool) | {"output_schema": tool.output} for tool in tools if not tool.bulk]
+    return count_tokens(json.dumps(whole, ensure_ascii=False))
 
 
 def contract(tool: ToolDeclaration) -> dict[str, Any]:
@@ -73,10 +82,11 @@ def tools_md() -> str:
 
 def _profiles() -> str:
     lines = ["## Profiles\n", "`k8s-mcp --profile` or `MCP_PROFILE` chooses which tools are offered.\n"]
-    lines += ["| profile | tools | tokens of the list (cl100k) |", "|---|---|---|"]
+    lines.append(OUTPUT_SCHEMAS)
+    lines += ["| profile | tools | tokens of the list (cl100k) | with output schemas |", "|---|---|---|---|"]
     for profile in PROFILES:
         tools = [tool for tool in of_profile(profile, ALL_TOOLS) if not tool.bulk]
-        lines.append(f"| `{profile}` | {len(tools)} | {list_tokens(tools):,} |")
+        lines.append(f"| `{profile}` | {len(tools)} | {list_tokens(tools):,} | {list_tokens_with_outputs(tools):,} |")
     return "\n".join([*lines, f"\n`core` is {', '.join(f'`{name}`' for name in CORE)}.\n"])
 
 

@@ -20,7 +20,7 @@ CORE = (
     "k8s_get_pod_logs",
     "k8s_top",
 )
-"""Enough to find out what is wrong, and the whole list under 1,500 tokens."""
+"""Enough to find out what is wrong, and the whole list under 1,500 tokens (output schemas not counted)."""
 
 
 def of_profile(profile: Profile, tools: Iterable[ToolDeclaration]) -> tuple[ToolDeclaration, ...]:
