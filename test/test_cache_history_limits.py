@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from cache.cache_manager import CacheManager
-from cache.history_limits import history_bytes
+from cache.history_limits import KEPT_PART, RUN, SAMPLED_RUNS, history_bytes
 from cache.history_scrub import SCRUBBED
 from cache.ttl_manager import TtlPolicy
 from cache_fixtures import CLUSTER, START, Clock, api_object, delta, scan, staged
 
 CANARY = "canary-4711"
+HOUR, DAY = 3600, 86_400
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -69,6 +72,125 @@ def test_the_estimated_size_of_the_history_is_that_in_the_file(manager: CacheMan
         with manager._file.read() as connection:
             estimated = history_bytes(connection)
         assert 0.75 < estimated / stored_bytes(manager.path) < 1.25
+
+
+def test_the_size_of_a_large_history_is_estimated_from_a_part_of_it(manager: CacheManager) -> None:
+    """Three times as much is as little work, and rows of all sizes with gaps between them give no wrong sum."""
+    fill_history(manager.path, 2 * SAMPLED_RUNS * RUN + 1, 0)
+    with manager._file.read() as connection:
+        small = work(connection)
+    fill_history(manager.path, 4 * SAMPLED_RUNS * RUN, 0)
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        connection.execute("UPDATE changes SET new = zeroblob(id * 7919 % 997)")
+    with manager._file.read() as connection:
+        assert work(connection) < 1.5 * small
+    for gap in ("id < 0", "id BETWEEN 10000 AND 30000", "id % 3 = 1"):
+        with closing(sqlite3.connect(manager.path)) as connection, connection:
+            connection.execute(f"DELETE FROM changes WHERE {gap}")
+        (parts,) = query(manager.path, f"SELECT {', '.join(f'sum({part})' for part in CHANGE_PARTS)} FROM changes")
+        with manager._file.read() as connection:
+            assert 0.95 < history_bytes(connection) / sum(int(str(part)) for part in parts) < 1.05
+
+
+CHANGE_TEXTS = ("namespace", "name", "field", "old", "new", "resource_version", "manager")
+CHANGE_PARTS = (
+    *(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in CHANGE_TEXTS),
+    *(f"2 * length({name})" for name in ("cluster", "kind", "uid")),
+    "60",
+)
+
+
+def work(connection: Connection) -> int:
+    """How many hundreds of instructions SQLite runs to estimate the history's size."""
+    calls: list[None] = []
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_progress_handler(lambda: calls.append(None), 100)
+    history_bytes(connection)
+    driver.set_progress_handler(None, 0)
+    return len(calls)
+
+
+def test_a_history_whose_size_is_estimated_stays_within_its_limit(
+    open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    limit = 4_000_000
+    manager = open_manager(policy=TtlPolicy(history_max_bytes=limit))
+    fill_history(manager.path, 40_000, 0)
+    clock.now += 40_000
+    assert 0 < manager.cleanup().changes < 40_000
+    assert 0.9 * KEPT_PART * limit < stored_bytes(manager.path) < 1.1 * limit
+    assert manager.cleanup().changes == 0
+
+
+# --- by age, when the clock jumps
+
+
+def at_work(manager: CacheManager, clock: Clock, seconds: int, every: int = HOUR) -> None:
+    """Somebody scans for so long, and cleans up at the end."""
+    times = range(int(clock.now) + every, int(clock.now) + seconds + 1, every)
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        hours = [(CLUSTER, at // HOUR * HOUR) for at in times]
+        connection.executemany("INSERT OR IGNORE INTO api_usage VALUES (?, ?, 'list', 1, 100)", hours)
+    clock.now = times[-1]
+    manager.cleanup(looking_since=-math.inf)
+
+
+def kept(manager: CacheManager) -> list[tuple[object, ...]]:
+    return query(manager.path, "SELECT (SELECT count(*) FROM changes), (SELECT count(*) FROM deleted_objects)")
+
+
+@pytest.mark.parametrize("retention", [1000, DAY, 7 * DAY])
+def test_a_clock_that_is_set_far_ahead_for_some_hours_costs_no_history(
+    retention: int, open_manager: Callable[..., CacheManager], clock: Clock
+) -> None:
+    manager = open_manager(policy=TtlPolicy(history_retention=retention))
+    at_work(manager, clock, 3 * DAY)
+    right = clock.now
+    fill_history(manager.path, 5, 5)
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        for table, time in (("changes", "seen_at"), ("deleted_objects", "deleted_at")):
+            connection.execute(f"UPDATE {table} SET {time} = ?", (right - 100,))
+    clock.now += 10 * DAY
+    manager.cleanup()
+    manager.close()
+    again = open_manager(policy=TtlPolicy(history_retention=retention), register=False)
+    at_work(again, clock, min(retention // 4, 20 * HOUR), every=min(HOUR, retention // 4))
+    scan(again, "pods", staged("pods", api_object("pods", "web-1")))
+    again.cleanup(looking_since=-math.inf)
+    clock.now = right
+    again.cleanup(looking_since=-math.inf)
+    assert kept(again) == [(5, 5)]
+
+
+@pytest.mark.parametrize(
+    ("every", "longest"), [(HOUR, 7 * DAY + HOUR), (DAY, 8 * DAY), (7 * DAY, 21 * DAY)], ids=["hourly", "daily", "weekly"]
+)
+def test_however_seldom_somebody_scans_history_goes_after_its_retention(
+    every: int, longest: int, manager: CacheManager, clock: Clock
+) -> None:
+    fill_history(manager.path, 1, 1)
+    at_work(manager, clock, 7 * DAY, every)
+    assert kept(manager) == [(1, 1)]
+    at_work(manager, clock, longest - 7 * DAY, every)
+    assert kept(manager) == [(0, 0)]
+
+
+def test_after_a_pause_history_goes_once_the_clock_has_gone_on_for_a_day(manager: CacheManager, clock: Clock) -> None:
+    at_work(manager, clock, 2 * DAY)
+    fill_history(manager.path, 1, 1)
+    clock.now += 30 * DAY
+    at_work(manager, clock, 23 * HOUR)
+    assert kept(manager) == [(1, 1)]
+    at_work(manager, clock, 3 * HOUR)
+    assert kept(manager) == [(0, 0)]
+
+
+def test_whoever_trusts_the_clock_has_old_history_forgotten_at_once(manager: CacheManager, clock: Clock) -> None:
+    fill_history(manager.path, 1, 1)
+    clock.now += 30 * DAY
+    manager.cleanup(trust_clock=True)
+    assert kept(manager) == [(0, 0)]
 
 
 def stored_bytes(path: Path) -> int:

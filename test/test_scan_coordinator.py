@@ -540,6 +540,23 @@ async def test_jobs_run_at_once_after_the_clock_was_set_back() -> None:
         scheduler.shutdown(wait=False)
 
 
+async def test_a_clock_that_is_set_ahead_beyond_the_retention_costs_no_history(
+    make: MakeCoordinator, tools: ScriptedTools, clock: Clock
+) -> None:
+    coordinator = make(cleanup_interval=1)
+    await ticked(coordinator, clock)
+    tools.objects[CLUSTER, "pods"].pop()
+    clock.now += 300
+    await ticked(coordinator, clock)
+    for _ in range(3):
+        clock.now += 10 * 86_400
+        for _ in range(2):
+            await ticked(coordinator, clock)
+            clock.now += 60
+        assert query(coordinator._cache.path, "SELECT count(*) FROM deleted_objects") == [(1,)]
+        clock.now -= 10 * 86_400
+
+
 async def test_what_is_being_listed_is_not_purged_and_its_deletions_are_found(
     make: MakeCoordinator, tools: ScriptedTools, clock: Clock
 ) -> None:

@@ -235,11 +235,14 @@ class CacheManager:
 
     # --- housekeeping
 
-    def cleanup(self, *, looking_since: float | None = None, spare: Spare = nothing_spared) -> CleanupReport:
+    def cleanup(
+        self, *, looking_since: float | None = None, spare: Spare = nothing_spared, trust_clock: bool = False
+    ) -> CleanupReport:
         """Purge, forget old history, return free space; in small transactions.
 
         `looking_since`: from when on every kind had the chance to be scanned, by default since this was opened; -inf
-        where nothing but the age of the rows is to count. What is to be spared is not purged.
+        where nothing but the age of the rows is to count. What is to be spared is not purged. History that is old only
+        by a clock that has just jumped is kept, unless `trust_clock`.
         """
         with self._file.errors():
             report = clean_up(
@@ -249,6 +252,7 @@ class CacheManager:
                 now=self._clock(),
                 looking_since=self._started_at if looking_since is None else looking_since,
                 spare=spare,
+                trust_clock=trust_clock,
             )
             report.scrubbed = self._scrub()
             with self._file.exclusive() as connection, immediate(connection):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, column, delete, select, table, text
 from cache import api_usage
 from cache.freshness import WHOLE_CLUSTER
 from cache.freshness_rows import read_freshness
-from cache.history_limits import forget_beyond
+from cache.history_limits import forget_beyond, oldest_kept
 from cache.tables import (
     Annotation,
     ApiUsage,
@@ -65,10 +65,16 @@ def clean_up(
     now: float,
     looking_since: float,
     spare: Spare,
+    trust_clock: bool = False,
 ) -> CleanupReport:
-    """Purge what is too old (`TtlPolicy.may_purge`) and not to be spared, and forget old history."""
+    """Purge what is too old (`TtlPolicy.may_purge`) and not to be spared, and forget old history.
+
+    History that is old only by a clock that has just jumped stays (`oldest_kept`), unless somebody who `trust_clock` asks.
+    """
     report = CleanupReport()
+    limit = policy.history_limit(now)
     with read() as connection:
+        kept_since = limit if trust_clock else oldest_kept(connection, now, policy.history_retention)
         old = _purgeable(connection, policy, now=now, looking_since=looking_since, spare=spare)
     if old:
         with write() as connection:  # looked at again: what was scanned meanwhile is not old any more
@@ -78,13 +84,12 @@ def clean_up(
                 connection.execute(delete(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope))
     for cluster, name in _unowned(read):
         report.rows += remove_unowned_rows(read, write, cluster, [name])
-    limit = policy.history_limit(now)
-    report.deleted_objects = _delete_older(write, DeletedObject.__tablename__, "deleted_at", limit)
-    report.changes = _delete_older(write, Change.__tablename__, "seen_at", limit)
+    report.deleted_objects = _delete_older(write, DeletedObject.__tablename__, "deleted_at", kept_since)
+    report.changes = _delete_older(write, Change.__tablename__, "seen_at", kept_since)
     beyond = forget_beyond(read, write, policy.history_max_bytes)
     report.deleted_objects += beyond[DeletedObject.__tablename__]
     report.changes += beyond[Change.__tablename__]
-    report.findings = _delete_older(write, Finding.__tablename__, "resolved_at", limit)
+    report.findings = _delete_older(write, Finding.__tablename__, "resolved_at", kept_since)
     served = int(now) - _SERVED_REQUESTS_KEPT_SECONDS
     report.refresh_requests = _delete_older(write, RefreshRequestModel.__tablename__, "served_at", served)
     report.refresh_requests += _delete_older(
