@@ -23,8 +23,8 @@ Every tool refuses arguments that it does not know and values of another type. T
 together stay below `max_tokens` (4,000 unless given): what does not fit is left out, and the answer says how much of it
 is shown ("N of M shown") and which call gives the rest. An error says what failed, on what, and what to do.
 """
-OUTPUT_SCHEMAS = """Each of these tools has an output schema. Most clients pass only names, words and arguments on to the model; with one
-that passes all of it on, the list costs what the last column says.
+OUTPUT_SCHEMAS = """Each of these tools has an output schema. Most clients pass only names, words and arguments on to
+the model; with one that passes all of it on, the list costs what the last column says.
 """
 FOR_PROGRAMS = """Pages for programs, without a budget. They are listed only to a client that sends
 `"k8s-mcp/bulk": true` in the `_meta` of its tools/list, in the profiles `read` and `full`."""
