@@ -85,6 +85,22 @@ async def refuse_comparing_with_what_others_own(target: Target, before: Mapping[
         )
 
 
+async def refuse_looking_for_items(target: Target, before: Mapping[str, Any] | None, document: Any) -> None:
+    """For server-side apply, also with force: a list that is a set, or a map by a hidden field, gets an item more unless it has
+    that one already. Raises InvalidArguments, or what reading the object raises."""
+    kind = (target.kind.group, target.kind.resource)
+    hidden = [] if before is None else _hidden(before, document, kind)
+    if not (places := [place for place in hidden if any(isinstance(step, Item) for step in place)]):
+        return
+    entries = [entry.get("fieldsV1") for entry in await _managed_fields(target) if isinstance(entry, Mapping)]
+    if found := [place for place in places if any(_finds_by_value(fields, place) for fields in entries)]:
+        raise InvalidArguments(
+            f"cannot apply {target.title}: the items of {_told(found)} are told apart by a value that is redacted; nothing was "
+            "sent, since one item more, or not, would tell whether it is what was proposed; leave the list out, or "
+            "write it as a whole with k8s_patch_resource type=merge"
+        )
+
+
 async def _managed_fields(target: Target) -> list[Any]:
     """Names of fields, no values: also of a Secret."""
     form, doing = form_of(target.kind), f"read who owns the fields of {target.title}"
@@ -163,6 +179,34 @@ def _owns(fields: Any, place: Place) -> bool:
     if isinstance(step, str):
         return f"f:{step}" in below and _owns(below[f"f:{step}"], rest)
     return any(_is_about(key, step) and _owns(value, rest) for key, value in below.items())
+
+
+def _finds_by_value(fields: Any, place: Place) -> bool:
+    """Whether `fieldsV1` names items on the way to a place by what is hidden there: `v:"x"`, or `k:{"token":"x"}`."""
+    if not isinstance(fields, Mapping) or not place:
+        return False
+    step, rest = place[0], place[1:]
+    if isinstance(step, str):
+        return _finds_by_value(fields.get(f"f:{step}"), rest)
+    return any(
+        (key.startswith("v:") and not rest)
+        or (key.startswith("k:") and bool(_keys(key) & ({rest[0]} if rest else _said_names(step))))
+        or (key.startswith("k:") and _finds_by_value(value, rest))
+        for key, value in fields.items()
+    )
+
+
+def _keys(key: str) -> set[Any]:
+    """The names in `k:{…}` but `name`: names are told in the clear."""
+    try:
+        keys = orjson.loads(key[2:])
+    except orjson.JSONDecodeError:
+        return set()
+    return set(keys) - {"name"} if isinstance(keys, Mapping) else set()
+
+
+def _said_names(step: Item) -> set[Any]:
+    return set(step.said) if isinstance(step.said, Mapping) else set()
 
 
 def _is_about(key: str, step: Item) -> bool:

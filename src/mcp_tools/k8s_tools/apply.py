@@ -12,7 +12,11 @@ from typing import Any
 
 from configuration.errors import ClusterError, Conflict, DryRunRefused, InvalidArguments, K8sMcpError, NotFound
 from mcp_tools.answer_budget import DEFAULT_TOKENS
-from mcp_tools.comparing_refusals import refuse_comparing_with_what_is_fixed, refuse_comparing_with_what_others_own
+from mcp_tools.comparing_refusals import (
+    refuse_comparing_with_what_is_fixed,
+    refuse_comparing_with_what_others_own,
+    refuse_looking_for_items,
+)
 from mcp_tools.k8s_tools.change_answers import (
     CHANGE_OUTPUT,
     DRY_RUN,
@@ -115,6 +119,7 @@ async def _try(tools: ToolContext, wanted: Wanted, *, force: bool, dry_run: bool
         metadata = wanted.document["metadata"]
         check_preconditions(target.title, before, str(metadata.get("uid") or ""), str(metadata.get("resourceVersion") or ""))
     refuse_comparing_with_what_is_fixed(target, before, asked_by(wanted.document))
+    await refuse_looking_for_items(target, before, wanted.document)
     if not force:
         await refuse_comparing_with_what_others_own(target, before, wanted.document)
     asked = tools.redactor.redact_object(copy.deepcopy(wanted.document))
