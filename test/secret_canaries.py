@@ -203,6 +203,44 @@ CONFIGURATION_FORMS = (
 )
 TEXT_FORMS += CONFIGURATION_FORMS
 
+_HIVE = "javax.jdo.option.ConnectionPassword"
+LINE_FORMS = (
+    Canary("fluent bit", "[OUTPUT]\n    Name es\n    HTTP_Passwd cnry-Line-121\n    tls On\n", "cnry-Line-121"),
+    Canary("words in fluent bit", "[OUTPUT]\n    shared_key cnry correct horse122\n", "horse122"),
+    Canary("header of fluent bit", "[OUTPUT]\n    Header X-Api-Key cnry-Line-123\n", "cnry-Line-123"),
+    Canary("token of fluent bit", "[OUTPUT]\n    bearer_token cnryletters\n", "cnryletters"),
+    Canary("fluentd", "<match **>\n  user elastic\n  password cnryworda\n</match>\n", "cnryworda"),
+    Canary("fluentd in quotes", '<match **>\n  aws_sec_key "cnry/Line/126xYz"\n</match>\n', "cnry/Line/126xYz"),
+    Canary("name and value on a line", "secret_access_key cnry-Line-127", "cnry-Line-127"),
+    Canary("line with a made up value", "mode shared\npassword cnry-Line-128\n", "cnry-Line-128"),
+    Canary("slapd.conf", "rootdn cn=admin\nrootpw cnrywordb\n", "cnrywordb"),
+    Canary("ldap.conf", "bindpw cnrywordc\n", "cnrywordc"),
+    Canary("keepalived", "authentication {\n  auth_type PASS\n  auth_pass 73019431\n}\n", "73019431"),
+)
+XML_FORMS = (
+    Canary("hive", f"<name>{_HIVE}</name>\n <value>cnry-Xml-130</value>", "cnry-Xml-130"),
+    Canary("hive the other way", f"<value>cnry-Xml-131</value>\n <name>{_HIVE}</name>", "cnry-Xml-131"),
+    Canary("hive described", f"<name>{_HIVE}</name><description>x</description><value>cnry-Xml-132</value>", "cnry-Xml-132"),
+    Canary("java properties in xml", '<entry key="db.password">cnry-Xml-133</entry>', "cnry-Xml-133"),
+    Canary("value in a property", '<property name="password"><value>cnry-Xml-134</value></property>', "cnry-Xml-134"),
+    Canary("attributes the other way", '<property value="cnry-Xml-135" name="password"/>', "cnry-Xml-135"),
+    Canary("web.xml", "<param-name>dbPassword</param-name><param-value>cnry-Xml-136</param-value>", "cnry-Xml-136"),
+    Canary("property list", "<key>a</key><string>b</string><key>apiToken</key><string>cnry-Xml-137</string>", "cnry-Xml-137"),
+)
+RECORD_FORMS = (
+    Canary("yaml value and name", "env:\n- value: cnry-Pair-140\n  name: DB_PASSWORD\n- name: A\n  value: b\n", "cnry-Pair-140"),
+    Canary("yaml block and name", "- value: |\n    cnry-Pair-141\n  name: DB_PASSWORD\n", "cnry-Pair-141"),
+    Canary("json value and name", 'saw {"value":"cnry-Pair-142","name":"DB_PASSWORD"} there', "cnry-Pair-142"),
+    Canary("json value and key", 'saw {"value":"cnry-Pair-143", "n":1, "key":"password"} there', "cnry-Pair-143"),
+    Canary("escaped json value and key", 'b="{\\"value\\":\\"cnry-Pair-144\\",\\"key\\":\\"password\\"}"', "cnry-Pair-144"),
+    Canary("json patch", 'sent [{"op":"replace","path":"/data/password","value":"cnry-Pair-145"}]', "cnry-Pair-145"),
+    Canary("json patch in yaml", "- op: add\n  path: /data/credentials/main\n  value: cnry-Pair-146\n", "cnry-Pair-146"),
+    Canary("json patch the other way", "- value: cnry-Pair-147\n  op: add\n  path: /data/password\n", "cnry-Pair-147"),
+    Canary("key beside name", '{"name":"shop","value":"cnry-Pair-148","key":"password"} read', "cnry-Pair-148"),
+    Canary("json over lines", 'x: {\n  "value": "cnry-Pair-149",\n  "name": "DB_PASSWORD"\n}', "cnry-Pair-149"),
+)
+TEXT_FORMS += LINE_FORMS + XML_FORMS + RECORD_FORMS
+
 OBJECT_FORMS: tuple[tuple[str, Object, str], ...] = (
     ("nested collection", {"credentials": {"db": {"main": "cnry-Obj-200"}}}, "cnry-Obj-200"),
     ("list in a collection", {"credentials": {"db": ["cnry-Obj-201"]}}, "cnry-Obj-201"),
@@ -229,6 +267,14 @@ OBJECT_FORMS: tuple[tuple[str, Object, str], ...] = (
         {"blob": base64.b64encode(gzip.compress(b'{"password":"cnry-Obj-218"}', mtime=0)).decode()},
         "cnry-Obj-218",
     ),
+    ("json patch", {"patch": [{"op": "replace", "path": "/data/password", "value": "cnry-Obj-220"}]}, "cnry-Obj-220"),
+    ("path in a collection", {"patch": [{"op": "add", "path": "/a/tokens/0", "value": "cnry-Obj-221"}]}, "cnry-Obj-221"),
+    ("string beside name", {"set": [{"name": "db.password", "string": "cnry-Obj-222"}]}, "cnry-Obj-222"),
+    ("variable", {"set": [{"variable": "DB_PASSWORD", "value": "cnry-Obj-223"}]}, "cnry-Obj-223"),
+    ("parameter", {"set": [{"parameterName": "dbPassword", "parameterValue": "cnry-Obj-224"}]}, "cnry-Obj-224"),
+    ("mapping as a value", {"params": [{"name": "git-token", "value": {"a": {"b": "cnry-Obj-225"}}}]}, "cnry-Obj-225"),
+    ("list of mappings as a value", {"params": [{"name": "git-token", "value": [{"a": "cnry-Obj-226"}]}]}, "cnry-Obj-226"),
+    ("key beside a name", {"set": [{"name": "shop", "key": "password", "value": "cnry-Obj-227"}]}, "cnry-Obj-227"),
     ("user data", {"userData": "#cloud-config\nchpasswd:\n  list: |\n    root:cnry-Obj-219\n"}, "cnry-Obj-219"),
 )
 """Fields of an object, and the value that must not come out of it."""

@@ -113,6 +113,22 @@ ORDINARY_TEXT = (
     "00:11:22:33:44:55",
     "time_key time",
     "password ''",
+    "password required",
+    "token expired",
+    "secret mounted\ntoken refreshed\npassword changed",
+    "<match **>\n  @type es\n</match>\ntoken expired",
+    "[OUTPUT]\n  HTTP_Passwd ${ES_PASSWORD}\n  AWS_Auth On\n  Kube_Token_File /run/token",
+    "<match **>\n  password \"#{ENV['ES_PASSWORD']}\"\n</match>",
+    "Secret MyApp\nToken TokenReview\nauth SHA512\nsecret-store v1.2.3\nvault-secrets 0.5.1-rc.2\ndb-password 3d20h",
+    "proxy_pass app1_backend2;\nauth_request /auth2;\nexternal-secrets ghcr.example/team/app:v1.2",
+    "token issued=5m3s\npassword attempt: 3rd",
+    "<name>db-password</name><description>a1</description>\n<other><value>b2</value></other>",
+    "<property><name>shop.token.ttl</name><value>b2c3d4</value></property>",
+    "metadata:\n  name: db-password\nspec:\n  value: b2c3d4\n",
+    "- value: b2c3d4\n  other: x\n- name: DB_PASSWORD\n  valueFrom: {}\n",
+    'saw {"value":"b2c3d4"},{"name":"DB_PASSWORD"}',
+    'saw {"op":"replace","path":"/spec/passwordSecretName","value":"shop-db2"}',
+    "- key: token\n  operator: In\n  values: [b2c3d4]\n",
 )
 
 

@@ -40,7 +40,7 @@ MODULES = tuple(
     importlib.import_module(f"mcp_tools.{name}")
     for name in (
         "secret_commands", "secret_text", "secret_pairs", "secret_blocks", "secret_phrases", "secret_dumps",
-        "secret_shapes", "secret_names",
+        "secret_shapes", "secret_names", "secret_lines", "secret_elements", "secret_records",
         "harmless_values", "redaction", "redaction_marks", "log_folding", "log_levels", "plain_text",
     )
 )  # fmt: skip
@@ -63,6 +63,8 @@ UNITS = (
     "a:b@tcp", "SG.aaaaaaaaaaaaaaaa", ".keytab", "a-aaaa", "deadbeef-", "0x", "\x1b[", "\x1b]", "\x9d", "‹redacted:", "‹",
     '{"level" ', "level=", "[ error ", "a.A", "redacted:", "< ", "spec.password: Invalid value: ", 'Name:"A", Value:"',
     '"name":"A","value":"', "EnvVar{", '\\"name\\":\\"A\\",\\"value\\":',
+    "password a1b2c3\n", "<match>\n", "  password a\n", "<name>password</name>", "<value>a</value>", '<entry key="token">',
+    "name: password\n", "- value: a\n", 'value: "', '{"value":"a","name":"password"}', "path: /a/", "value: |\n", "<![CDATA[",
 )  # fmt: skip
 HEADS = (
     "",

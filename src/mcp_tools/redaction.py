@@ -18,7 +18,7 @@ from mcp_tools.redaction_walk import RedactionWalk
 
 __all__ = ["MARK", "REDACTOR_VERSION", "Redactor", "contains_mark"]
 
-REDACTOR_VERSION = "5"
+REDACTOR_VERSION = "6"
 """Raised when a rule changes: stored objects are then listed and redacted anew."""
 
 

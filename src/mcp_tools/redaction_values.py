@@ -17,7 +17,7 @@ from mcp_tools import secret_text
 from mcp_tools.harmless_values import is_harmless, is_plain_setting, is_public_pem, is_safe_literal, names_something
 from mcp_tools.plain_text import plain_text
 from mcp_tools.redaction_marks import MARK, Marker, is_marked
-from mcp_tools.secret_names import is_plain_member, is_secret_name, is_value_member, numbers_are_secret
+from mcp_tools.secret_names import is_plain_member, is_secret_name, is_value_member, name_in_path, numbers_are_secret
 
 LAST_APPLIED = "last-applied-configuration"
 """How the name of kubectl's annotation ends."""
@@ -36,6 +36,10 @@ _ORDINARY = re.compile(
     r"|[a-z0-9./:_-]+@sha256:[0-9a-f]{64}"
 )
 _NAME = re.compile(r"[A-Za-z0-9]{0,30}(?:[_.-][A-Za-z][A-Za-z0-9]{0,15}){0,8}")  # of a field, a variable, a file
+_NAME_FIELDS = frozenset(
+    {"name", "key", "Name", "Key", "path", "variable", "field", "id", "parameter", "parameterName", "ParameterKey"}
+)
+"""Where the name of a `{name, value}` pair may stand; `path` is that of a JSON patch."""
 _REMEMBERED_LENGTH = 400
 _JSON_TEXT = 1_000_000
 
@@ -68,18 +72,22 @@ class ValueRules:
             return False
         return True
 
-    def name_and_value(self, mapping: dict[str, Any], field: str) -> None:
-        """`{name: DB_PASSWORD, value: …}`, whatever it is called above it; `field` is where the value is."""
+    def name_and_value(self, mapping: dict[str, Any], field: str) -> bool:
+        """`{name: DB_PASSWORD, value: …}`, whatever it is called above it; `field` is where the value is.
+
+        True when there is a mapping or a list under a secret name: its members are left to the caller.
+        """
+        name = _secret_name_in(mapping)
+        if not name:
+            return False
         value = mapping[field]
-        name = mapping.get("name", mapping.get("key", mapping.get("Name", mapping.get("Key"))))
-        if type(name) is not str or not is_secret_name(name):
-            return
         if type(value) is str:
             mapping[field] = self.named(name, value)
         elif type(value) is list:
             value[:] = [self.named(name, item) if type(item) is str else item for item in value]
         elif type(value) in NUMBERS and numbers_are_secret(name):
             mapping[field] = self.mark(str(value))
+        return type(value) in (dict, list)
 
     # --- by name and place ---
 
@@ -170,6 +178,16 @@ class ValueRules:
         except (TypeError, RecursionError):  # nested deeper than can be written again: one odd value must not cost a page
             return self.mark(value)
         return value if after == before else after.decode()
+
+
+def _secret_name_in(mapping: dict[str, Any]) -> str:
+    """The secret name that one of a mapping's own fields holds, or ""."""
+    for field in mapping:
+        if field in _NAME_FIELDS and type(name := mapping[field]) is str:
+            name = name_in_path(name) if field == "path" else name
+            if is_secret_name(name):
+                return name
+    return ""
 
 
 def redacted_text(text: str, marker: Marker) -> str:

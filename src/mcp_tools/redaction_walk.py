@@ -20,7 +20,9 @@ from mcp_tools.secret_names import holds_secrets_throughout, is_collection, is_f
 _LITERAL_LISTS = frozenset(
     {"env", "envs", "extraEnv", "extraEnvs", "environment", "extraEnvVars", "envVars", "environmentVariables", "literals"}
 )
-_VALUE_FIELDS = frozenset({"Value", "content", "default", "stringValue", "literal", "values"})
+_VALUE_FIELDS = frozenset(
+    {"Value", "content", "default", "stringValue", "string", "literal", "values", "parameterValue", "ParameterValue"}
+)
 """Where else than in `value` a `{name: DB_PASSWORD, …}` may hold it."""
 _SECRET_REFERENCES = ("remoteRef", "sourceRef", "secretPath")
 """Beside these, `secretKey` is the key under which something is to be kept."""
@@ -73,8 +75,8 @@ class RedactionWalk:
         rules, plain_names = self._rules, self._plain_names
         clean = rules.clean
         odd = False
-        if "value" in mapping:
-            rules.name_and_value(mapping, "value")
+        if "value" in mapping and rules.name_and_value(mapping, "value"):
+            redact_members(rules, self._nested, {"value": mapping["value"]})
         for key, value in mapping.items():
             type_ = type(value)
             if type_ is str:

@@ -11,13 +11,14 @@ _SECRET_PARTS = re.compile(
     r"|signingkey|encryptionkey|sharedkey|sshkey|connectionstring|connstring|dockerconfig|dockercfg|htpasswd|authorization|masterauth"
 )
 _SECRET_WORDS = frozenset(
-    {"pass", "pw", "creds", "cred", "auth", "cookie", "jwt", "otp", "psk", "pin", "bearer", "sas", "pat", "kubeconfig"}
-)
+    {"pass", "pw", "creds", "cred", "auth", "cookie", "jwt", "otp", "psk", "pin", "bearer", "sas", "pat", "kubeconfig",
+     "rootpw", "bindpw"}
+)  # fmt: skip
 _NOT_PASS = ("bypass", "compass", "surpass", "trespass", "overpass", "underpass", "multipass", "encompass")
 _KEY_QUALIFIERS = frozenset(
     {"api", "access", "private", "secret", "encryption", "signing", "master", "account", "shared", "ssh", "client", "auth",
      "license", "hmac", "aes", "rsa", "session", "service", "storage", "deploy", "webhook", "app", "application", "host",
-     "crypt", "cipher", "unseal", "root", "cookie", "csrf", "admin", "integration", "routing"}
+     "crypt", "cipher", "unseal", "root", "cookie", "csrf", "admin", "integration", "routing", "sec"}
 )  # fmt: skip
 _NEVER = frozenset({"checksum", "digest", "sha", "md", "fingerprint", "tokenizer", "tokenize", "public", "author", "pub"})
 _NEVER_NAMES = frozenset({"PWD", "OLDPWD", "initial-cluster-token", "initialClusterToken", "ETCD_INITIAL_CLUSTER_TOKEN"})
@@ -163,6 +164,17 @@ def holds_secrets_throughout(name: str) -> bool:
 def is_plain_member(name: str) -> bool:
     """Inside a collection: a name that refers to a secret or describes it, such as `secretName`, `host`, `role`."""
     return name in _PLAIN_MEMBERS or not (is_secret_name(name) or is_secret_name(f"password {name}"))
+
+
+@lru_cache(maxsize=20_000)
+def name_in_path(name: str) -> str:
+    """What a JSON pointer (`/data/password`, `/spec/credentials/main`) says that is there; any other name as it is."""
+    if not name.startswith("/"):
+        return name
+    *above, last = [part.replace("~1", "/") for part in name.rstrip("/0123456789-").split("/")]
+    if not is_secret_name(last) and not is_plain_member(last):
+        return next((part for part in above if holds_secrets_throughout(part)), last)
+    return last
 
 
 def is_value_member(name: str) -> bool:

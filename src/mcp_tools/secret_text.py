@@ -16,9 +16,12 @@ from mcp_tools.redaction_marks import is_marked
 from mcp_tools.secret_blocks import mark_blocks
 from mcp_tools.secret_commands import mark_commands, mark_directives, mark_named_directives
 from mcp_tools.secret_dumps import mark_literals
+from mcp_tools.secret_elements import mark_elements
+from mcp_tools.secret_lines import mark_lines
 from mcp_tools.secret_names import is_flag_of_secret, may_name_secrets
 from mcp_tools.secret_pairs import mark_named_values
 from mcp_tools.secret_phrases import mark_addresses, mark_phrases
+from mcp_tools.secret_records import mark_records
 from mcp_tools.secret_shapes import SHAPES, URL_USERINFO
 
 Mark = Callable[[str], str]
@@ -61,8 +64,12 @@ def redact_text(text: str, mark: Mark, depth: int = _DEPTH) -> str:
         text = mark_blocks(text, mark)
         if "=" in text or ":" in text or " is " in text or " set to " in text:
             text = mark_named_values(text, mark)
+        if "alue" in text or "ALUE" in text or "string" in text:
+            text = mark_records(text, mark)
+        text = mark_lines(text, mark)
         text = mark_phrases(text, mark)
         if "</" in text:
+            text = mark_elements(text, mark)
             text = _XML.sub(lambda found: _element(found, mark), text)
     if depth and len(text) >= 16:
         text = _BASE64.sub(lambda found: _encoded(found[0], mark, depth), text)
