@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from mcp_tools.tool_loader import ToolLoader
 from scanner.change_answers import TOO_MANY, AnswerError, ChangesAnswer, ParsedChanges, WatchAnswer, decoded, parse_changes
 from scanner.kept_scope import KeptScope, ScopeKey
 from scanner.resource_parser import Malformed
+from scanner.uninterrupted import in_thread
 
 LIST_CHANGES = "k8s_list_changes"
 LINGER_SECONDS = 0.4
@@ -123,7 +123,7 @@ class ChangeFeed:
             state.redaction = answer.redaction
         good = [part for part in parts if part.answer.error is None and (part.answer.changes or write_freshness)]
         if good:
-            await asyncio.shield(asyncio.to_thread(self._write, cluster, good, answer.redaction, strategy))
+            await in_thread(lambda: self._write(cluster, good, answer.redaction, strategy))
         return [self._taken(part) for part in parts]
 
     async def confirm(self, cluster: str, states: Sequence[KeptScope], checked_at: float) -> None:
@@ -147,7 +147,7 @@ class ChangeFeed:
             self._cache.record_counted(cluster, [state.key for state in states], checked_at)
             return outcomes
 
-        outcomes = await asyncio.shield(asyncio.to_thread(write))
+        outcomes = await in_thread(write)
         for state, outcome in zip(states, outcomes, strict=True):
             if outcome.applied:
                 state.stored = state.cursor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -14,6 +13,7 @@ from cache.staging import Staging
 from cache.swap import ScanOutcome
 from kinds.kind import Kind
 from scanner.resource_parser import ParsedPage, parse_objects
+from scanner.uninterrupted import in_thread
 
 Result = TypeVar("Result")
 
@@ -69,9 +69,4 @@ class PageStore:
         return self._staging
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        return await in_thread(work, self._thread)
