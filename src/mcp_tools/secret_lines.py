@@ -38,10 +38,14 @@ _NO_SECRET = re.compile(
     r"|[\w.-]+[=:]\S*"  # what has a name of its own
 )
 _SHORTEST = 6
+_MOST_BLANKS = 8
+"""In a text of one line: what has more is a sentence, such as the message of an event."""
 
 
 def mark_lines(text: str, mark: Callable[[str], str]) -> str:
     """The text with the value of each line marked whose name is a secret one. Names and references stay."""
+    if "\n" not in text and text.strip().count(" ") > _MOST_BLANKS:
+        return text
     parts: list[str] = []
     kept = 0
     settings: bool | None = None
