@@ -20,6 +20,7 @@ from kinds.kind import row
 from kinds.list_query import ListQuery
 from kinds.record import sort_key
 from kinds.registry import KINDS
+from kinds.times import to_rfc3339
 
 PODS = KINDS["pods"]
 
@@ -175,6 +176,26 @@ def test_what_may_no_longer_be_listed_is_stale_and_says_why(manager: CacheManage
     envelope = reader.list(CLUSTER, ListQuery(PODS)).envelope
     assert (envelope.fresh, envelope.total) == (False, 1)
     assert "may no longer list" in envelope.note
+
+
+def test_what_is_no_longer_served_is_not_fresh_and_nobody_says_that_it_was_deleted(
+    manager: CacheManager, reader: CacheReader, clock: Clock
+) -> None:
+    scan(manager, "pods", pods(7))
+    scan(manager, "services", [])
+    clock.now += 60
+    manager.record_failure(CLUSTER, PODS, "")  # what a scan leaves that was answered with 404
+    manager.record_failure(CLUSTER, KINDS["nodes"], "")
+    envelope = reader.list(CLUSTER, ListQuery(PODS)).envelope
+    assert (envelope.fresh, envelope.total, envelope.age_seconds) == (False, 7, 60)
+    assert f"did not serve pods at the last scan ({to_rfc3339(int(clock.now))})" in envelope.note
+    assert reader.list(CLUSTER, ListQuery(KINDS["services"])).envelope.fresh
+    clock.now += 1000
+    assert "did not serve pods" in reader.list(CLUSTER, ListQuery(PODS)).envelope.note, "it is not for lack of a scanner"
+    with pytest.raises(NeverScanned, match="did not serve the kind"):
+        reader.list(CLUSTER, ListQuery(KINDS["nodes"]))
+    scan(manager, "pods", pods(7))
+    assert reader.list(CLUSTER, ListQuery(PODS)).envelope.note == ""
 
 
 def test_what_was_listed_before_the_rights_narrowed_is_as_old_as_it_is(

@@ -347,6 +347,24 @@ def test_status_names_what_failed_and_what_was_never_scanned(control_plane: Any,
     assert "nobody home" in done.stdout
 
 
+def test_status_tells_what_is_no_longer_served_from_what_never_was(control_plane: Any, scanner_here: MakeScannerHere) -> None:
+    scanner = scanner_here(control_plane.kubeconfig)
+    scanner.report()
+    assert scanner.run("status").returncode == 0
+    gone = "UPDATE cache_metadata SET last_error = '', last_error_at = 1800000000 WHERE kind = 'namespaces'"
+    write(scanner.database, gone)
+    done = scanner.run("status", "-o", "json")
+    rows = {row["kind"]: row for row in json.loads(done.stdout)["kinds"]}
+    assert rows["namespaces"]["state"] == "no longer served"
+    assert rows["namespaces"]["objects"] > 0
+    assert "not served at 2027-01-15T08:00:00Z" in rows["namespaces"]["error"]
+    assert (rows["httproutes"]["state"], rows["httproutes"]["error"]) == ("not served", "")
+    assert done.returncode == 1, "objects are in the cache of which nobody can say whether they exist"
+    assert "no longer served: " in done.stderr
+    write(scanner.database, "UPDATE cache_metadata SET item_count = 0 WHERE kind = 'namespaces'")
+    assert scanner.run("status").returncode == 0, "nothing is in the cache that could be wrong"
+
+
 def test_status_does_not_call_a_cluster_healthy_of_which_nothing_may_be_read(
     control_plane: Any, fresh_namespace: str, scanner_here: MakeScannerHere
 ) -> None:

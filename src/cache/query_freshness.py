@@ -79,12 +79,14 @@ class QueryFreshness:
         rows = [row for row in self.by_kind.values() if row.cluster == cluster and row.scanned]
         if not rows:
             return _never_scanned(cluster, table, now)
-        oldest = min(rows, key=lambda row: row.expires_at or 0)
+        oldest = min(rows, key=lambda row: (row.is_fresh(now), row.expires_at or 0))
         made = envelope(replace(oldest, complete=all(row.complete for row in rows)), now, total=None, shown=0, more=False)
         scanned = {row.kind for row in rows}
         missing = [name for name, known in KINDS.items() if name not in scanned and not known.optional]
         named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
         note = f"as old as the oldest kind, {oldest.kind}" + (f"; never scanned: {named}" if missing else "")
+        gone = sorted(row.kind for row in rows if not row.served)
+        note += f"; the cluster no longer serves {', '.join(gone[:_NAMED])}: those may be gone" if gone else ""
         return replace(made, kind=table, complete=made.complete and not missing, note=note)
 
 

@@ -1,8 +1,9 @@
 """Errors that an MCP server answers with, raised again here as what they were there.
 
-Our server puts `{"type", "status", "reason", "message"}`, and `retry_after_seconds` where the API server gave one, under ERROR_MARK into the `_meta` of an error result, where `type` is
-the name of a class in configuration.errors. It is not structured content: several clients hold that against the tool's output
-schema even in an error, and then show neither. Other servers give text only.
+Our server puts `{"type", "status", "reason", "message"}`, and `retry_after_seconds` where the API server gave one, under
+ERROR_MARK into the `_meta` of an error result, where `type` is the name of a class in configuration.errors. It is not
+structured content: several clients hold that against the tool's output schema even in an error, and then show neither. Other
+servers give text only.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from scanner.cluster_scanner import SILENT, ClusterScanner, OnProgress, Progress
 from scanner.fair_slots import FairSlots
 from scanner.keeping_up import KeepingUp, Rows
 from scanner.kind_check import Verification
-from scanner.namespaced_lists import NamespacedLists
+from scanner.namespaced_lists import NamespacedLists, NamespacesFailed
 from scanner.scan_outcomes import ScanOutcomes
 from scanner.scan_report import KindReport
 from scanner.schedule import Schedule
@@ -117,6 +117,10 @@ class ClusterVisits:
                     return await self._outcomes.failed(cluster, kind, down[0], 0.0, quiet=True)
                 await self._keeping.release(cluster, [kind.name])
                 report = await self._lists.scan(cluster, kind, rows.get(kind.name, ()), progress)
+            except NamespacesFailed as error:
+                down += [error.down] if error.down is not None else []
+                seconds = time.monotonic() - started
+                return await self._outcomes.failed(cluster, kind, error, seconds, by_scope=error.by_namespace)
             except K8sMcpError as error:
                 if isinstance(error, Unreachable | ToolTimeout):
                     down.append(error)
@@ -176,9 +180,10 @@ class ClusterVisits:
         return not checks
 
     async def _report(self, cluster: str, kind: Kind, checks: Sequence[Verification], seconds: float) -> KindReport:
-        error = next((check.error for check in checks if check.error is not None), None)
-        if error is not None:
-            return await self._outcomes.failed(cluster, kind, error, seconds, "check")
+        errors = {check.state.scope: check.error for check in checks if check.error is not None}
+        if errors:
+            first = next(iter(errors.values()))
+            return await self._outcomes.failed(cluster, kind, first, seconds, "check", by_scope=errors)
         changed = any(check.changes for check in checks)
         malformed = tuple(one for check in checks for one in check.malformed)
         return self._outcomes.succeeded(

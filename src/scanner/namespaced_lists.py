@@ -12,7 +12,8 @@ import msgspec
 from cache.cache_manager import CacheManager
 from cache.freshness import WHOLE_CLUSTER, Freshness
 from configuration.command_line import one_line
-from configuration.errors import K8sMcpError, NotPermitted
+from configuration.errors import CacheError, K8sMcpError, KindNotServed, NotPermitted, ServerGone, ToolTimeout, Unreachable
+from kinds.counted import counted
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
 from scanner.change_answers import AnswerError
@@ -32,6 +33,27 @@ class _Permitted(msgspec.Struct):
 
     permitted: dict[str, list[str]]
     error: AnswerError | None = None
+
+
+class NamespacesFailed(K8sMcpError):
+    """Not every namespace could be listed: `by_namespace` says which and why.
+
+    `down`: why the cluster does not answer any more; None: it does.
+    """
+
+    def __init__(self, message: str, by_namespace: Mapping[str, K8sMcpError], down: K8sMcpError | None) -> None:
+        super().__init__(message)
+        self.by_namespace = by_namespace
+        self.down = down
+
+
+def _failure(failed: Mapping[str, K8sMcpError], tried: int, down: K8sMcpError | None) -> K8sMcpError:
+    """Of some of the namespaces. Where each says that there is no such kind, there is none."""
+    first = next(iter(failed.values()))
+    if len(failed) == tried and all(isinstance(error, KindNotServed) for error in failed.values()):
+        return first
+    where = f"{len(failed)} of {counted(tried, 'namespace')} failed ({', '.join(failed)})"
+    return NamespacesFailed(f"{where}: {one_line(first)}", failed, down)
 
 
 class NamespacedLists:
@@ -61,7 +83,8 @@ class NamespacedLists:
     async def scan(
         self, cluster: str, kind: Kind, rows: Sequence[Freshness] = (), on_progress: OnProgress | None = None
     ) -> KindReport:
-        """List a kind. Raises NotPermitted when it may be listed nowhere, and what ClusterScanner raises.
+        """List a kind. Raises NotPermitted when it may be listed nowhere, NamespacesFailed when not all of its namespaces could
+        be listed (the others are up to date then), and what ClusterScanner raises for the whole cluster.
 
         `rows` is what the cache has of it: a namespace that may no longer be listed is marked so, and its objects stay
         unless it is known to be gone.
@@ -75,18 +98,49 @@ class NamespacedLists:
             if not namespaces:
                 raise
             log.info("%s %s: only in namespaces %s: %s", cluster, kind.name, ", ".join(namespaces), one_line(refused))
-        return merged([await self._in_namespace(cluster, kind, name, on_progress) for name in namespaces])
+        return await self._in_namespaces(cluster, kind, namespaces, on_progress)
 
     def forget(self, cluster: str) -> None:
         """Ask anew next time: the namespaces of the cluster have changed."""
         self._answers.pop(cluster, None)
 
-    async def _in_namespace(self, cluster: str, kind: Kind, name: str, on_progress: OnProgress | None) -> KindReport:
+    async def _in_namespaces(
+        self, cluster: str, kind: Kind, namespaces: Sequence[str], on_progress: OnProgress | None
+    ) -> KindReport:
+        """Each of them, whatever becomes of the others; but once the cluster does not answer, no further one is tried."""
+        reports: list[KindReport] = []
+        failed: dict[str, K8sMcpError] = {}
+        refused: list[NotPermitted] = []
+        down: K8sMcpError | None = None
+        for name in namespaces:
+            if down is not None:
+                failed[name] = down
+                continue
+            try:
+                reports.append(await self._scanner.scan(cluster, kind, on_progress, scope=name))
+            except CacheError:
+                raise  # no namespace could be stored
+            except NotPermitted as error:  # withdrawn meanwhile, or refused by more than RBAC
+                refused.append(error)
+                await asyncio.to_thread(self._cache.record_failure, cluster, kind, one_line(error), permitted=False, scope=name)
+            except K8sMcpError as error:
+                failed[name] = error
+                down = await self._why_down(cluster, error)
+        if failed:
+            raise _failure(failed, len(namespaces), down)
+        if not reports:
+            raise refused[0]
+        return merged(reports)
+
+    async def _why_down(self, cluster: str, error: K8sMcpError) -> K8sMcpError | None:
+        """Why the cluster as a whole does not answer, asked where one namespace was not answered for; None: it does."""
+        if not isinstance(error, Unreachable | ToolTimeout | ServerGone):
+            return None
         try:
-            return await self._scanner.scan(cluster, kind, on_progress, scope=name)
-        except K8sMcpError as error:
-            await asyncio.to_thread(self._cache.record_failure, cluster, kind, one_line(error), scope=name)
-            raise
+            await self._scanner.identify(cluster)
+        except K8sMcpError as why:
+            return why
+        return None
 
     async def _mark_refused(
         self, cluster: str, kind: Kind, rows: Sequence[Freshness], namespaces: Sequence[str], refused: NotPermitted

@@ -227,7 +227,8 @@ class ScanCoordinator:
             if (cluster, kind.name) not in self._running
         }
         kinds = [self._kinds[name] for name in steps]
-        followed = [kind for kind in kinds if steps[kind.name] != "list" and (cluster, kind.name) not in self._lost_kinds]
+        kept = [kind for kind in kinds if steps[kind.name] != "list" or not self._outcomes.may_try(cluster, kind.name)]
+        followed = [kind for kind in kept if (cluster, kind.name) not in self._lost_kinds]  # also until a LIST is tried again
         self._keeping.follow(cluster, self._events, followed, rows)
         if not self._outcomes.may_try(cluster):
             return

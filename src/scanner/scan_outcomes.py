@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cache.cache_manager import CacheManager
-from cache.freshness import WHOLE_CLUSTER
+from cache.freshness import WHOLE_CLUSTER, Freshness
 from configuration.command_line import one_line
 from configuration.errors import K8sMcpError, KindNotServed, NotPermitted
 from kinds.kind import Kind
 from scanner.retry_delays import RetryDelays, seconds_asked_for
 from scanner.scan_report import KindReport, Outcome, Strategy
+from scanner.schedule import scopes_kept_up
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,14 @@ class ScanOutcomes:
         return self._told(report)
 
     async def failed(
-        self, cluster: str, kind: Kind, error: K8sMcpError, seconds: float, strategy: Strategy = "list", *, quiet: bool = False
-    ) -> KindReport:
-        """Log and record a scan that did not. `quiet`: it was not tried, since its cluster is known not to answer."""
+        self, cluster: str, kind: Kind, error: K8sMcpError, seconds: float, strategy: Strategy = "list", *, quiet: bool = False,
+        by_scope: Mapping[str, K8sMcpError] | None = None,
+    ) -> KindReport:  # fmt: skip
+        """Log and record a scan that did not. `quiet`: it was not tried, since its cluster is known not to answer.
+
+        `by_scope`: what failed in which namespaces, where not all of the kind did.
+        """
+        scopes = by_scope or {WHOLE_CLUSTER: error}
         outcome = _outcome(error)
         report = KindReport(
             cluster=cluster,
@@ -64,11 +70,12 @@ class ScanOutcomes:
             self._delays.forget((cluster, kind.name))
         else:
             permitted = outcome != "not_permitted"
-            self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted, at_least=seconds_asked_for(error))
+            asked_for = max(map(seconds_asked_for, scopes.values()))
+            self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted, at_least=asked_for)
         levels: dict[Outcome, int] = {"failed": logging.WARNING, "not_permitted": logging.INFO}
         level = logging.DEBUG if quiet else levels.get(outcome, logging.DEBUG)
         log.log(level, "%s", report.line(), extra=report.log_fields())
-        await self.record(cluster, [(kind, WHOLE_CLUSTER, error)])
+        await self.record(cluster, [(kind, scope, why) for scope, why in scopes.items()])
         return self._told(report)
 
     async def cluster_failed(self, cluster: str, kinds: Sequence[Kind], error: K8sMcpError) -> list[KindReport]:
@@ -86,19 +93,34 @@ class ScanOutcomes:
             log.info("%s answers again (recovered after %d failures)", cluster, failures)
 
     async def record(self, cluster: str, failures: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
-        """Put failures of (kind, scope) into the cache's metadata."""
+        """Put failures of (kind, scope) into the cache's metadata.
+
+        Of a kind that is kept up in single namespaces, these have failed: that the whole may not be listed stays the last word
+        about it.
+        """
 
         def write() -> None:
+            narrowed = self._namespaces_kept_up(cluster)
             for kind, scope, error in failures:
                 outcome = _outcome(error)
                 text = "" if outcome == "not_served" else one_line(error)
                 permitted = False if outcome == "not_permitted" else None
-                self._cache.record_failure(cluster, kind, text, permitted=permitted, scope=scope)
+                parts = narrowed.get(kind.name) if scope == WHOLE_CLUSTER and permitted is None else None
+                for one in parts or [scope]:
+                    self._cache.record_failure(cluster, kind, text, permitted=permitted, scope=one)
 
         try:
             await asyncio.to_thread(write)
         except K8sMcpError as trouble:
             log.warning("%s: the failure of %d kinds cannot be recorded: %s", cluster, len(failures), trouble)
+
+    def _namespaces_kept_up(self, cluster: str) -> dict[str, list[str]]:
+        """Kind name -> the namespaces that are looked after where the cluster as a whole may not be listed."""
+        rows: dict[str, list[Freshness]] = {}
+        for row in self._cache.freshness_all(cluster):
+            rows.setdefault(row.kind, []).append(row)
+        kept = {kind: [row.scope for row in scopes_kept_up(found)] for kind, found in rows.items()}
+        return {kind: scopes for kind, scopes in kept.items() if WHOLE_CLUSTER not in scopes}
 
     def _told(self, report: KindReport) -> KindReport:
         if self.on_report is not None:

@@ -56,10 +56,8 @@ class Schedule:
 
     def is_absent(self, rows: Sequence[Freshness], now: float) -> bool:
         """The cluster did not serve the kind when it was last asked, which was not long ago."""
-        (row, *others) = scopes_kept_up(rows) or (None,)
-        if row is None or others or row.last_error != "" or row.last_error_at is None:  # "" is what "not served" left
-            return False
-        return 0 <= now - row.last_error_at < self.static_interval
+        kept = scopes_kept_up(rows)
+        return bool(kept) and all(not row.served and 0 <= now - (row.last_error_at or 0) < self.static_interval for row in kept)
 
     def _may_be_wider(self, rows: Sequence[Freshness], scopes: Sequence[Freshness], now: float) -> bool:
         """Whether to ask again for the whole cluster, of which only some namespaces may be listed."""
@@ -70,7 +68,7 @@ class Schedule:
 
     def _is_unfounded(self, row: Freshness, now: float) -> bool:
         """Never listed as a whole, too long ago, before the clock was set back, or not served: changes have no foundation."""
-        never = row.last_full_at is None or row.last_checked_at is None or not row.resource_version or row.last_error == ""
+        never = row.last_full_at is None or row.last_checked_at is None or not row.resource_version or not row.served
         return never or row.is_ahead(now) or not 0 <= now - (row.last_full_at or 0) + 5 < self.full_list_interval + 5
 
     def _count_is_due(self, kind: Kind, row: Freshness, now: float) -> bool:
@@ -79,9 +77,16 @@ class Schedule:
 
 
 def scopes_kept_up(rows: Sequence[Freshness]) -> list[Freshness]:
-    """Of the rows of one kind those that are kept up: the whole cluster, or the namespaces that may be listed instead."""
+    """Of the rows of one kind those that are kept up: the whole cluster, or the namespaces that may be listed instead.
+
+    A namespace whose first LIST failed is one of them: it is due, and it has failed.
+    """
     whole = next((row for row in rows if row.scope == WHOLE_CLUSTER), None)
-    parts = [row for row in rows if row.scope != WHOLE_CLUSTER and row.permitted is not False and row.scanned]
+    parts = [row for row in rows if row.scope != WHOLE_CLUSTER and row.permitted is not False and _was_tried(row)]
     if parts and (whole is None or whole.permitted is False):
         return parts
     return [whole] if whole is not None else []
+
+
+def _was_tried(row: Freshness) -> bool:
+    return row.scanned or row.last_error is not None

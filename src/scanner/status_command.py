@@ -26,9 +26,14 @@ from scanner.schedule import scopes_kept_up
 from scanner.settings import ScannerSettings
 from scanner.status_table import print_table
 
-State = Literal["fresh", "stale", "failed", "never scanned", "not permitted", "partly permitted", "not served"]
-FAULTS: tuple[State, ...] = ("failed", "stale", "never scanned")
-"""What `scanner status` complains about. What the credentials or the cluster do not offer is no fault of the scanner."""
+State = Literal[
+    "fresh", "stale", "failed", "never scanned", "not permitted", "partly permitted", "not served", "no longer served"
+]
+FAULTS: tuple[State, ...] = ("failed", "stale", "never scanned", "no longer served")
+"""What `scanner status` complains about. What the credentials or the cluster do not offer is no fault of the scanner; but that it
+holds objects of which nobody can say whether they exist is for somebody to know."""
+_NAMED = 5
+"""Namespaces that a row names."""
 ALIVE_SECONDS = 180
 """A daemon that works leaves a sign each minute or more often."""
 
@@ -148,7 +153,7 @@ def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float)
     return KindStatus(
         cluster=cluster,
         kind=kind,
-        state=_state(kind, row, partial, now),
+        state=_state(kind, row, parts, now),
         strategy=row.strategy if row and row.scanned else "",
         objects=row.item_count if row else 0,
         namespaces=len(parts) if partial else None,
@@ -158,25 +163,36 @@ def _kind_status(cluster: str, kind: str, rows: Sequence[Freshness], now: float)
         last_full_at=_time(row.last_full_at) if row else None,
         duration_ms=row.duration_ms if row else None,
         malformed=row.malformed if row else 0,
-        error=next((one.last_error for one in (row, *parts) if one and one.last_error), ""),
+        error=_error(row, parts),
     )
 
 
-def _state(kind: str, row: Freshness | None, partial: bool, now: float) -> State:
+def _state(kind: str, row: Freshness | None, parts: Sequence[Freshness], now: float) -> State:
     """A further kind leaves no trace in a cluster that does not serve it; an optional one that it was looked for."""
     if row is None:
         return "never scanned" if kind in KINDS else "not served"
-    if row.permitted is False and not partial:
-        return "not permitted"
     if not row.served:
-        return "not served"
-    if row.last_error:
+        return "no longer served" if row.item_count else "not served"
+    if row.permitted is False and not parts:
+        return "not permitted"
+    if row.last_error or any(part.last_error for part in parts):
         return "failed"
     if not row.scanned:
         return "never scanned"
     if not row.is_fresh(now):
         return "stale"
-    return "partly permitted" if partial else "fresh"
+    return "partly permitted" if parts else "fresh"
+
+
+def _error(row: Freshness | None, parts: Sequence[Freshness]) -> str:
+    """With the namespaces, where only some of them failed."""
+    if row is not None and row.scanned and not row.served and row.item_count:
+        return f"not served at {_time(row.last_error_at)}: its objects were deleted with it, or are in another version of it"
+    failed = [part for part in parts if part.last_error]
+    if failed:
+        where = ", ".join(part.scope for part in failed[:_NAMED]) + (" …" if len(failed) > _NAMED else "")
+        return f"in {where}: {failed[0].last_error}"
+    return row.last_error or "" if row is not None else ""
 
 
 def _time(at: int | None) -> str | None:
