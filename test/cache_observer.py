@@ -82,10 +82,7 @@ class CacheObserver:
         db.execute("BEGIN")
         try:
             metadata = {kind: rest for kind, *rest in db.execute(_SQL, (self._cluster,))}
-            rows: dict[str, set[Version]] = {
-                kind: set(db.execute(f'SELECT uid, resource_version FROM "{kind}" WHERE cluster = ?', (self._cluster,)))
-                for kind in self._kinds
-            }
+            rows = {kind: self._versions(db, kind) for kind in self._kinds}
             deleted = set(db.execute("SELECT kind, uid FROM deleted_objects WHERE cluster = ?", (self._cluster,)))
             orphans = list(db.execute(_orphans(self._kinds)))
         finally:
@@ -100,6 +97,22 @@ class CacheObserver:
                 self._judge_rows(kind, versions, item_count)
             elif kind in self._filled and not self.may_forget:
                 self.violations.append(f"{kind}: was complete, and is not any more")
+
+    def _versions(self, db: sqlite3.Connection, kind: str) -> set[Version]:
+        """As the ledger knows them. A pod that is deleted gets its deletionTimestamp, and with it a version, in a write of its
+        own before it goes, also when no grace is left to it (k8s.io/apiserver, registry/generic/registry/store.go,
+        updateForGracefulDeletionAndFinalizers): nobody is told of that version, and it counts as the one before.
+        """
+        sql = f'SELECT uid, resource_version, deleting_since IS NOT NULL FROM "{kind}" WHERE cluster = ?'
+        return {
+            (
+                uid,
+                (self._ledger.last_version(kind, uid) or version)
+                if is_going and kind == "pods" and self._ledger.may_be_gone(uid)
+                else version,
+            )
+            for uid, version, is_going in db.execute(sql, (self._cluster,))
+        }
 
     def _judge_deletions(self, deleted: set[tuple[str, str]], rows: dict[str, set[Version]]) -> None:
         for kind, uid in deleted - self._deleted:

@@ -49,6 +49,8 @@ class Ledger:
         self._lock = threading.Lock()
         self._histories = {kind: _History() for kind in kinds}
         self._deletion_asked: set[str] = set()
+        self._last_versions: dict[str, str] = {}
+        """uid -> resourceVersion, of what was deleted: the last that somebody gave it."""
 
     def begin(self, kind: str, versions: Mapping[str, str]) -> None:
         """What there is at the start, uid -> resourceVersion. Only from here on states count."""
@@ -70,7 +72,13 @@ class Ledger:
 
     def deleted(self, kind: str, uid: str) -> None:
         with self._lock:
+            self._last_versions[uid] = self._histories[kind].current[uid]
             self._histories[kind].change(uid, None)
+
+    def last_version(self, kind: str, uid: str) -> str | None:
+        """The present resourceVersion of an object; of a deleted one that which it had before."""
+        with self._lock:
+            return self._histories[kind].current.get(uid) or self._last_versions.get(uid)
 
     def current(self, kind: str) -> dict[str, str]:
         with self._lock:

@@ -16,10 +16,13 @@ from cluster_driver import ClusterDriver
 from cluster_sequences import Plan, Step
 from configuration.errors import K8sMcpError
 from fault_proxy import Fault, FaultProxy
+from mcp_tools.restart_delay import LONGEST_SECONDS
 from scanner_under_test import RunningClock, Scanner
 
 CONVERGE_SECONDS = 150.0
 FIRST_FILL_SECONDS = 10.0
+BACK_OFF_SECONDS = LONGEST_SECONDS + 10
+"""An MCP server that was killed again and again is started again after a minute at most, and its clock is the real one."""
 FULL_LIST_SECONDS = 22_000.0
 """Longer than SCANNER_FULL_LIST_INTERVAL: whatever was missed, it is found by then."""
 INTERVAL_SECONDS = 2_000.0
@@ -223,7 +226,7 @@ class SequenceRun:
             return "stream"
         for _ in range(3):
             self._step_clock(INTERVAL_SECONDS)
-            if self._equal_within(5.0 if self._is_withheld() else 20.0):
+            if self._equal_within(5.0 if self._is_withheld() else BACK_OFF_SECONDS):
                 return "check" if self._plan.follow else "list"
         if self._unequal_kinds():
             self._before_full_list = self._difference()

@@ -107,6 +107,25 @@ def test_going_back_to_an_earlier_state_is_a_violation(manager: CacheManager, ob
     assert observer.violations == ["configmaps: went back from state 1 to state 0"]
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_version_that_a_pod_gets_just_before_it_goes_is_no_violation_when_its_deletion_was_asked_for(
+    asked: bool, manager: CacheManager
+) -> None:
+    ledger = Ledger(["pods"])
+    ledger.begin("pods", {"u1": "1"})
+    observer = CacheObserver(manager.path, CLUSTER, ["pods"], ledger)
+    going = api_object("pods", "p1", uid="u1", version=2)
+    going["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    if asked:
+        ledger.will_delete("u1")
+        ledger.deleted("pods", "u1")
+    scan(manager, "pods", staged("pods", going))
+    observer.look()
+    assert [violation.partition(";")[0] for violation in observer.violations] == (
+        [] if asked else ["pods: holds what the cluster never was"]
+    )
+
+
 def test_calling_deleted_what_exists_is_a_violation(manager: CacheManager, observer: CacheObserver, ledger: Ledger) -> None:
     scan(manager, "configmaps", configmaps(1, 2, 3))
     scan(manager, "configmaps", configmaps(1, 2))
