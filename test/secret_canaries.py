@@ -223,6 +223,7 @@ XML_FORMS = (
     Canary("hive described", f"<name>{_HIVE}</name><description>x</description><value>cnry-Xml-132</value>", "cnry-Xml-132"),
     Canary("java properties in xml", '<entry key="db.password">cnry-Xml-133</entry>', "cnry-Xml-133"),
     Canary("value in a property", '<property name="password"><value>cnry-Xml-134</value></property>', "cnry-Xml-134"),
+    Canary("attributes below others", '<entry key="db.password">x</entry>\n<p value="cnry-Xml-138" name="pwd"/>', "cnry-Xml-138"),
     Canary("attributes the other way", '<property value="cnry-Xml-135" name="password"/>', "cnry-Xml-135"),
     Canary("web.xml", "<param-name>dbPassword</param-name><param-value>cnry-Xml-136</param-value>", "cnry-Xml-136"),
     Canary("property list", "<key>a</key><string>b</string><key>apiToken</key><string>cnry-Xml-137</string>", "cnry-Xml-137"),

@@ -418,11 +418,12 @@ def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about
 ) -> None:
     scanner = scanner_here(control_plane.kubeconfig)
     scanner.report("--kind", "namespaces", "--kind", "services", "--kind", "nodes")
-    write(
-        scanner.database,
-        "INSERT INTO changes (cluster, kind, name, uid, field, seen_at, resource_version) "
-        "VALUES ('c', 'pods', 'p', 'u', 'f', 1, '1')",
-    )
+    for seen_at in (1, int(time.time()) - 100_000):  # the second says that time has passed, and no clock was set
+        write(
+            scanner.database,
+            "INSERT INTO changes (cluster, kind, name, uid, field, seen_at, resource_version) "
+            f"VALUES ('c', 'pods', 'p', 'u', 'f', {seen_at}, '1')",
+        )
     write(scanner.database, f"UPDATE cache_metadata SET {PAST_GRACE}")
     user = control_plane.users.create(
         fresh_namespace, "no-services", rules=[], cluster_rules=[rule("namespaces", verbs=("list", "get", "watch"))]
@@ -431,7 +432,7 @@ def test_a_scan_cleans_up_at_its_end_but_purges_only_what_it_had_an_answer_about
     assert done.returncode == 3, "services are not permitted"
     kinds = {kind for (kind,) in query(scanner.database, "SELECT kind FROM cache_metadata WHERE last_checked_at IS NOT NULL")}
     assert kinds == {"namespaces", "nodes"}, "nodes were not asked for"
-    assert query(scanner.database, "SELECT count(*) FROM changes WHERE cluster = 'c'") == [(0,)]
+    assert query(scanner.database, "SELECT min(seen_at) > 1, count(*) FROM changes WHERE cluster = 'c'") == [(1, 1)]
     ((namespaces, services),) = query(scanner.database, ROWS)
     assert namespaces > 0
     assert services == 0

@@ -45,8 +45,7 @@ class Staged:
 
 
 class Staging:
-    """Context manager made by `CacheManager.stage`. Leaving it without `finish` discards everything, but for what a first fill
-    has stored by then as incomplete.
+    """Context manager made by `CacheManager.stage`. Leaving it without `finish` discards everything.
 
     Not for several threads at once, but it may move between threads.
     """
@@ -88,7 +87,6 @@ class Staging:
             iterator = iter(records)
             while page := list(islice(iterator, self._batch_size)):
                 self._add_page({staged.record.uid: staged for staged in page})
-                self._swap.fill_ahead()
 
     def keep(self, uids: Sequence[str]) -> None:
         """These objects exist but could not be read: what is stored of them stays, they are not taken to be deleted.

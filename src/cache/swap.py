@@ -1,7 +1,7 @@
 """The end of a scan: what was staged becomes what is stored, in one short transaction.
 
-Only a first fill commits in chunks, under complete=0, and does so while its pages come; readers of a kind that was scanned
-before see the old state or the new one.
+Only a first fill commits in chunks, under complete=0; readers of a kind that was scanned before see the old state or
+the new one.
 """
 
 # ruff: noqa: S608  -- the names put into SQL are those of declared tables and columns; values are always bound
@@ -75,37 +75,21 @@ class Swap:
         self.tables = StagingTables(scope.kind)
         self._writes = StagedWrites(connection, scope.cluster, self.tables)
         self._dropped: set[str] = set()
-        self._filled_upto = 0
-        self._filled_objects = 0
-        self._fills_ahead = scope.first_fill and not self._has_rows()
 
     def drop(self, uids: Iterable[str]) -> None:
         """Of these nothing may stay stored, though they exist: unless they are staged, their rows go without a trace."""
         self._dropped.update(uids)
 
-    def fill_ahead(self) -> None:
-        """What a first fill has staged, but its last chunk, is stored while further pages are on their way.
-
-        Only where nothing was stored: what an earlier fill left may hold the names of objects that come.
-        """
-        if not self._fills_ahead:
-            return
-        try:
-            self._fill_in_chunks()
-        except sqlite3.IntegrityError:  # a name that came twice: `run` sees to it when all are known
-            self._fills_ahead = False
-
     def run(self, *, resource_version: str, malformed: int, duration_ms: int | None, strategy: str) -> ScanOutcome:
         removed = self._stage_removed()
         self._forget_displaced()
         added, changed, unchanged = (self._count(state) for state in (State.NEW, State.CHANGED, State.SAME))
-        if self._scope.first_fill:
-            self._fill_in_chunks()
+        last = self._fill_in_chunks() if self._scope.first_fill else 0
         now = int(self._clock())
         with self._write(self._connection):
             self._check_untouched()
             self._writes.remove(now)
-            self._writes.store(now, self._filled_upto)
+            self._writes.store(now, last)
             self._writes.record_changes(now)
             total = added + changed + unchanged
             self._set_metadata(
@@ -156,32 +140,33 @@ class Swap:
         changed = f"SELECT uid FROM {self.tables.objects} WHERE state = {State.CHANGED:d}"
         self._execute(f"DELETE FROM {self.tables.changes} WHERE uid NOT IN ({changed})")
 
-    def _fill_in_chunks(self) -> None:
-        """Store all but the last chunk, each in its own transaction."""
-        sql = f"SELECT position FROM {self.tables.objects} WHERE state <> ? AND position > ? ORDER BY position"
-        positions = [row[0] for row in self._execute(sql, (State.SAME, self._filled_upto))]
+    def _fill_in_chunks(self) -> int:
+        """Store all but the last chunk, each in its own transaction; the staged position up to which it got."""
+        positions = [
+            row[0]
+            for row in self._execute(
+                f"SELECT position FROM {self.tables.objects} WHERE state <> ? ORDER BY position", (State.SAME,)
+            )
+        ]
+        last = 0
         for count in range(FIRST_FILL_CHUNK, len(positions), FIRST_FILL_CHUNK):
             upto = positions[count - 1]
             with self._write(self._connection):
                 self._check_untouched()
                 self._writes.remove(int(self._clock()))  # what an interrupted first fill left may hold the names of these
-                self._writes.store(int(self._clock()), self._filled_upto, upto)
+                self._writes.store(int(self._clock()), last, upto)
                 self._set_metadata(
                     resource_version="",
                     last_full_at=None,
                     expires_at=self._scope.started_at,
-                    item_count=self._filled_objects + FIRST_FILL_CHUNK,
+                    item_count=count,
                     complete=0,
                     malformed=0,
                     duration_ms=None,
                     strategy="list",
                 )
-            self._filled_upto = upto
-            self._filled_objects += FIRST_FILL_CHUNK
-
-    def _has_rows(self) -> bool:
-        sql = f"SELECT 1 FROM main.{quoted(self._scope.kind.name)} WHERE cluster = ? LIMIT 1"
-        return self._execute(sql, (self._scope.cluster,)).fetchone() is not None
+            last = upto
+        return last
 
     def _check_untouched(self) -> None:
         scope = self._scope

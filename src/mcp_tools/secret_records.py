@@ -144,8 +144,9 @@ def _leaves(line: str, column: int) -> bool:
 
 
 def _is_inside(text: str, before: _Field, field: _Field) -> bool:
-    """Whether a field only stands deeper in the record that another began."""
+    """Whether a field only stands deeper in the record of YAML that another began."""
     if field.column <= before.column or field.start - before.end > _FARTHEST:
         return False
     between = text[before.end : field.start]
-    return "\n" in between and "{" not in between and "}" not in between
+    begins_line = _column(text, field.start)[1]
+    return begins_line and "\n" in between and "{" not in between and "}" not in between
