@@ -72,6 +72,8 @@ def cost_figures(
         section.add(f"the scanner, {name}, an hour", f"{requests:,.0f} requests, {received / 1e6:.1f} MB")
         ratio = received / other.received
         section.add(f"bytes of the scanner, {name} / the other client", f"{ratio:.3f}", f"≤ 1/{SHARE}", ratio <= 1 / SHARE)
+    left = other.received / SHARE / (RATE * 3600)
+    section.add(f"what 1/{SHARE} leaves for each changed object at {RATE} changes a second", f"{left:.0f} bytes")
     return section
 
 
