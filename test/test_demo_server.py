@@ -125,7 +125,8 @@ def test_the_python_client_pages_watches_creates_and_deletes(api_client: client.
 def test_kubectl_get_shows_the_story(kubectl: Kubectl) -> None:
     pods = kubectl("get", "pods", "-A", "-o", "wide")
     assert "NOMINATED NODE" in pods.splitlines()[0]
-    for status in ("ImagePullBackOff", "Pending", "Terminating", "Completed"):
+    assert {"ImagePullBackOff", "ErrImagePull"} & set(pods.split()), "it takes turns"
+    for status in ("Pending", "Terminating", "Completed"):
         assert f" {status} " in pods, status
     nodes = kubectl("get", "nodes")
     assert nodes.count(" NotReady ") == 1

@@ -256,6 +256,21 @@ async def test_a_kind_without_bookmarks_is_not_asked_for_again_and_again(
     assert len(proxy.since(0, verb="watch")) == 2
 
 
+async def test_what_was_learned_of_a_kind_without_bookmarks_outlives_the_410_that_ends_its_watch(
+    follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
+) -> None:
+    server: Follower = await follower(proxy.kubeconfig, silence_seconds=0.5, seconds=(3, 3))
+    start = await server.cursor("events", fresh_namespace)
+    await server.poll_one("events", fresh_namespace, start, wait_seconds=2)
+    proxy.inject(Fault(action="watch error", path="*/events", verb="watch", status=410))
+    gone = await server.poll_one("events", fresh_namespace, start, wait_seconds=15)
+    assert gone["error"]["type"] == "Expired"
+    before = len(proxy.since(0, verb="watch"))
+    again = await server.poll_one("events", fresh_namespace, await server.cursor("events", fresh_namespace), wait_seconds=4)
+    assert again["error"] is None
+    assert len(proxy.since(0, verb="watch")) == before + 1, "no second silence; and a request lasts twice as long"
+
+
 async def test_a_watch_that_is_cut_off_at_once_every_time_is_opened_rarer_and_rarer(
     follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
 ) -> None:

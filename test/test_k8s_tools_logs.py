@@ -225,7 +225,7 @@ def test_pods_of_many_containers_are_read_whole_or_named_for_the_next_call(
     containers = [{"name": f"c{number}", "image": "example/app"} for number in range(8)]
     for number in range(3):
         pod = f"wide-{number}"
-        control_plane.pods.create(place, pod, None, spec={"containers": containers}, labels={"app": "wide"}, wait=False)
+        control_plane.pods.create(place, pod, None, spec={"containers": containers}, labels={"app": "wide"})
     first = tools(TOOL, label_selector="app=wide", namespace=place)
     assert {one.split("/")[0] for one in first["containers"]} == {"wide-0", "wide-1"}
     assert "not read: wide-2: repeat with offset=2" in first["note"]

@@ -17,6 +17,7 @@ from mcp import Client
 from mcp_types import ElicitResult
 
 from controlplane.control_plane import ControlPlane
+from controlplane.polling import wait_until
 from exec_server import exec_server
 from mcp_tools.all_tools import ALL_TOOLS
 from mcp_tools.moved_secrets import hide_moved
@@ -142,9 +143,9 @@ def test_what_is_hidden_elsewhere_is_not_found_by_saying_it_in_a_list(
         "selector": {"matchLabels": {"app": "held"}},
         "template": {"metadata": {"labels": {"app": "held"}}, "spec": {"containers": [container]}},
     }
-    control_plane.api.post(
-        f"/apis/apps/v1/namespaces/{fresh_namespace}/deployments", {"metadata": {"name": "held"}, "spec": spec}
-    )
+    path = f"/apis/apps/v1/namespaces/{fresh_namespace}/deployments"
+    control_plane.api.post(path, {"metadata": {"name": "held"}, "spec": spec})
+    wait_until(lambda: control_plane.api.get(f"{path}/held").get("status", {}).get("conditions"), "its controller's first words")
     assert words_of_a_list(tools, fresh_namespace, "4321", how) == words_of_a_list(tools, fresh_namespace, "4322", how)
 
 

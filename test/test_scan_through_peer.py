@@ -103,10 +103,13 @@ def test_a_scan_through_it_fills_the_same_rows_as_our_own_server(
     ours, theirs = scanner_here(control_plane.kubeconfig), scanner_process(control_plane.kubeconfig, **through)
     theirs.settings["REDACTION_KEY_FILE"] = str(ours.key)
     kinds = [argument for kind in KINDS for argument in ("--kind", kind)]
-    assert ours.report(*kinds)["exit_code"] == 0
-    mark = control_plane.audit.mark()
-    report = theirs.report(*kinds)
-    assert report["exit_code"] == 0, report["stderr"]
+    for _ in range(3):  # a controller may write between the two
+        assert ours.report(*kinds)["exit_code"] == 0
+        mark = control_plane.audit.mark()
+        report = theirs.report(*kinds)
+        assert report["exit_code"] == 0, report["stderr"]
+        if all(corner_rows(ours.database, kind) == corner_rows(theirs.database, kind) for kind in KINDS[2:]):
+            break
     for kind in KINDS:
         expected, found = corner_rows(ours.database, kind), corner_rows(theirs.database, kind)
         shared = expected.keys() & found.keys()  # other tests' namespaces come and go

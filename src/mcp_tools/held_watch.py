@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = (540, 600)
 """How long one request is asked to last. At random, so that thirty watches are not opened again all at once."""
+LONGER_WITHOUT_BOOKMARKS = 2
+"""Times as long. A quiet watch that no bookmark moves on ends where etcd has compacted: 410, and a list and a watch anew."""
 SILENCE_SECONDS = 180.0
 """Three times the span between two bookmarks: a connection that is quiet for so long leads nowhere any more."""
 LIVE_SECONDS = 75.0
@@ -62,8 +64,8 @@ class WatchTarget:
 class HeldWatch:
     """Runs from its making until `close()` or an error, which `error` then holds.
 
-    At the end of a request the next one begins where it ended. `seconds` are the bounds of a request's length, `early_ends`
-    is how often in a row those before it were cut off.
+    At the end of a request the next one begins where it ended. `seconds` are the bounds of a request's length; `early_ends`,
+    how often in a row those before it were cut off, and `bookmarks_expected` are what an earlier watch of the target knew.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class HeldWatch:
         max_changes: int = MAX_CHANGES, seconds: tuple[int, int] = WATCH_SECONDS,
         silence_seconds: float = SILENCE_SECONDS, clock: Callable[[], float] = time.time,
         has_room: Callable[[], bool] = lambda: True, opening: asyncio.Semaphore | None = None,
-        early_ends: int = 0,
+        early_ends: int = 0, bookmarks_expected: bool = True,
     ) -> None:  # fmt: skip
         self.target = target
         self.buffer = ChangeBuffer(cursor, max_changes=max_changes)
@@ -88,7 +90,7 @@ class HeldWatch:
         self._redactor = redactor
         self._seconds = seconds
         self._silence_seconds = silence_seconds
-        self._bookmarks_expected = True
+        self.bookmarks_expected = bookmarks_expected
         self.early_ends = early_ends
         self._silent = True
         self._reading = False
@@ -118,6 +120,8 @@ class HeldWatch:
             while True:
                 started = time.monotonic()
                 length = random.randint(*self._seconds)  # noqa: S311  jitter, no secret
+                if not self.bookmarks_expected:
+                    length *= LONGER_WITHOUT_BOOKMARKS
                 self._silent = True
                 await self._request(length)
                 if self._silent and time.monotonic() - started >= self._silence_seconds / 3:
@@ -149,7 +153,7 @@ class HeldWatch:
             ("timeoutSeconds", length),
             *self._form.query,
         ]
-        silence = self._silence_seconds if self._bookmarks_expected else length + 15.0
+        silence = self._silence_seconds if self.bookmarks_expected else length + 15.0
         begun = False
         try:
             async with AsyncExitStack() as stack:
@@ -202,7 +206,7 @@ class HeldWatch:
         """Some kinds have no bookmarks (events): then silence says nothing before the request's own end."""
         log.debug("%s: the watch broke off: %s", self.target, error)
         if isinstance(error.__cause__, TimeoutError):
-            self._bookmarks_expected = False
+            self.bookmarks_expected = False
 
     async def _receive(self, lines: list[bytes]) -> None:
         """Other calls get their turn every few events: redaction takes a fifth of a millisecond each."""
@@ -218,7 +222,7 @@ class HeldWatch:
         heard_at, version = self._heard(), _resource_version(decoded)
         self._silent = False
         if event.type == "BOOKMARK":
-            self._bookmarks_expected = True
+            self.bookmarks_expected = True
             self.buffer.mark(version)
             return
         bodies = self._bodies(event, decoded)

@@ -131,6 +131,7 @@ def listening_socket(bind: BindAddress) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((bind.address, bind.port))
+        listening.listen()  # now, so that the address is not announced before it can be reached
     except OSError as error:
         listening.close()
         raise ConfigurationError(

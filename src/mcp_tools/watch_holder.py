@@ -101,6 +101,8 @@ class WatchHolder:
         self._held: dict[WatchTarget, list[_Entry]] = {}
         self._opening: WeakKeyDictionary[ClusterApi, asyncio.Semaphore] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
+        self._without_bookmarks: set[WatchTarget] = set()
+        """Learned by long silence, which need not be waited for again after a 410."""
 
     def held(self, context: str) -> int:
         """How many watches of a context are held now."""
@@ -180,6 +182,7 @@ class WatchHolder:
             request.api, request.target, request.cursor, redactor,
             seconds=seconds, silence_seconds=self._silence_seconds, clock=self._clock, has_room=self._has_room,
             max_changes=self._max_changes, early_ends=early_ends,
+            bookmarks_expected=request.target not in self._without_bookmarks,
             opening=self._opening.setdefault(request.api, asyncio.Semaphore(OPENED_AT_ONCE)),
         )  # fmt: skip
 
@@ -240,6 +243,10 @@ class WatchHolder:
         entries = self._held.get(entry.watch.target, [])
         if entry in entries:
             entries.remove(entry)
+        if entry.watch.bookmarks_expected:
+            self._without_bookmarks.discard(entry.watch.target)
+        else:
+            self._without_bookmarks.add(entry.watch.target)
         if not entries:
             self._held.pop(entry.watch.target, None)
         if entry.closing is not None:

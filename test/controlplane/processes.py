@@ -61,6 +61,12 @@ class Component:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
+    def pause(self) -> None:
+        """Freezes it. Returns when its last thread stands still: until then it may answer."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def last_lines(self, count: int = 5) -> str:
         log = self.folder / "logs" / f"{self.name}.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []

@@ -123,7 +123,7 @@ class Supervisor:
             case {"do": "stop", "component": name} if name in self.components:
                 self.components[name].stop()
             case {"do": "pause", "component": name} if name in self.components:
-                self.components[name].send(signal.SIGSTOP)
+                self.components[name].pause()
             case {"do": "resume", "component": name} if name in self.components:
                 self.components[name].send(signal.SIGCONT)
             case _:
