@@ -323,6 +323,51 @@ async def test_a_held_watch_that_was_not_heard_for_longer_than_bookmarks_take_is
     assert (caught_up["heard_at"], caught_up["live"]) == (clock.now, True)
 
 
+async def test_a_watch_without_bookmarks_is_live_while_it_stands_and_another_one_is_heard(
+    control_plane: ControlPlane, follower: FollowerFactory, fresh_namespace: str, proxy: FaultProxy
+) -> None:
+    clock = Clock()
+    server: Follower = await follower(proxy.kubeconfig, clock=clock, silence_seconds=0.5)
+    start = await server.cursor("events", fresh_namespace)
+    await server.poll_one("events", fresh_namespace, start, wait_seconds=2)
+    clock.now += 1000
+    assert not (await server.poll_one("events", fresh_namespace, start))["live"], "nothing shows that events get through"
+    others = await server.cursor("services", fresh_namespace)
+    while not (await server.poll_one("services", fresh_namespace, others))["live"]:
+        await asyncio.sleep(0.1)  # it has its half a second of silence, too
+    before = len(proxy.since(0, verb="watch"))
+    assert (await server.poll_one("events", fresh_namespace, start))["live"]
+    assert (await server.poll_one("events", fresh_namespace, start, hold=False))["live"]
+    assert len(proxy.since(0, verb="watch", path="*/events")) < before, "none for the answer as of now"
+    proxy.inject(Fault(action="status", path="*/events", verb="watch", status=500, count=None))
+    proxy.cut_connections()
+    await asyncio.sleep(0.3)
+    assert not (await server.poll_one("events", fresh_namespace, start))["live"], "it stands no more"
+
+
+async def test_the_kernel_asks_the_other_end_of_every_connection_for_a_sign_of_life(
+    control_plane: ControlPlane, follower: FollowerFactory
+) -> None:
+    server: Follower = await follower(control_plane.kubeconfig)
+    before = probed_sockets()
+    await server.cursor("services", "default")
+    assert probed_sockets() == before + 1
+
+
+def probed_sockets() -> int:
+    """Of this process: those that the kernel will probe within 30 s (timer 2 of /proc/net/tcp, in hundredths of a second)."""
+    inodes = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+    found = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        timer, when = fields[5].split(":")
+        found += fields[9] in inodes and timer == "02" and int(when, 16) <= 3000
+    return found
+
+
 async def test_a_context_that_leads_to_another_cluster_now_is_not_answered_from_the_old_one(
     control_plane: ControlPlane, control_plane_factory: Callable[..., ControlPlane], follower: FollowerFactory, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from cache.kind_tables import owner_column
-from cache.rows import storable
+from cache.rows import bindable, storable
 from kinds.kind import Kind
 
 
@@ -115,9 +115,9 @@ class StagingTables:
     def fill(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
         """Add rows, within whatever transaction there is."""
         connection.executemany(self._insert_same, ((*row, State.SAME) for row in staged.same))
-        connection.executemany(self._insert_object, staged.rows)
+        connection.executemany(self._insert_object, map(bindable, staged.rows))
         for name, rows in staged.sides.items():
-            connection.executemany(self._insert_sides[name], rows)
+            connection.executemany(self._insert_sides[name], map(bindable, rows))
         connection.executemany(self._insert_change, staged.changes)
         connection.executemany(self._insert_removed, staged.removed)
 

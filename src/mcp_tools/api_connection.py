@@ -16,6 +16,7 @@ from configuration.errors import ConfigurationError
 from mcp_tools.credential_plugin import ToldLines, run_credential_plugin
 from mcp_tools.environment_proxy import checked_proxy, proxy_for
 from mcp_tools.kubeconfig import FileStamp, KubeConfig, file_stamp
+from mcp_tools.probed_socket import probed_socket
 
 RENEW_BEFORE_SECONDS = 30.0
 """A credential of a plugin is renewed this long before it expires, at most: see `renewal_time`."""
@@ -212,12 +213,16 @@ def _new_client(configuration: Any) -> Any:
     """In a thread: it loads certificates from disk."""
     import ssl
 
+    from aiohttp import TCPConnector
     from kubernetes.aio import client
 
-    configuration.connection_pool_maxsize = 0  # without limit: each held watch keeps a connection, others must not wait for it
     try:
-        return client.ApiClient(configuration)
+        made = client.ApiClient(configuration)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise ConfigurationError(
             f"a certificate or key in the kubeconfig cannot be used: {type(error).__name__}: {error}"
         ) from None
+    rest: Any = made.rest_client
+    # without limit: each held watch keeps a connection, others must not wait for it
+    rest._create_connector = lambda: TCPConnector(limit=0, ssl=rest.ssl_context, socket_factory=probed_socket)
+    return made

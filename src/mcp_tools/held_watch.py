@@ -106,6 +106,10 @@ class HeldWatch:
         """
         return self._reading and self.heard_at is not None and abs(self._clock() - self.heard_at) <= LIVE_SECONDS
 
+    def stands(self) -> bool:
+        """Whether a request is open of which no bookmarks are expected: the kernel sees to its connection (`probed_socket`)."""
+        return self._reading and not self.bookmarks_expected
+
     def ended(self) -> bool:
         """Nothing more will come."""
         return self._task.done()

@@ -42,7 +42,7 @@ class WatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class WatchResult:
-    """`heard_at` is None when the API server has not been heard on this watch; `live` is HeldWatch.is_live."""
+    """`heard_at` is None when the API server has not been heard on this watch; `live`: what it has not said has not happened."""
 
     cursor: str
     changes: Sequence[Change] = ()
@@ -146,7 +146,7 @@ class WatchHolder:
     def _begin(self, request: WatchRequest, redactor: Redactor, *, hold: bool) -> _Polled:
         ours = (one for one in self._held.get(request.target, ()) if one.api is request.api)  # not of a context that was gone
         known = (one for one in ours if one.watch.buffer.knows(request.cursor))
-        entry = next((one for one in known if hold or one.watch.is_live()), None)
+        entry = next((one for one in known if hold or self._is_live(one)), None)
         is_new = entry is None
         if entry is None:
             try:
@@ -226,7 +226,13 @@ class WatchHolder:
         taken = watch.buffer.take(cursor, max_changes=max_changes, max_bytes=max_bytes)
         heard_at = taken.changes[-1].heard_at if taken.more and taken.changes else watch.heard_at
         reading_on = one.is_new and not settled and not watch.ended()
-        return WatchResult(taken.cursor, taken.changes, heard_at, more=taken.more or reading_on, live=watch.is_live())
+        return WatchResult(taken.cursor, taken.changes, heard_at, more=taken.more or reading_on, live=self._is_live(one.entry))
+
+    def _is_live(self, entry: _Entry) -> bool:
+        """A watch that stands without bookmarks counts where another of the same API server shows that events get through."""
+        if entry.watch.is_live() or not entry.watch.stands():
+            return entry.watch.is_live()
+        return any(one.watch.is_live() for entries in self._held.values() for one in entries if one.api is entry.api)
 
     def _release(self, entry: _Entry, *, hold: bool) -> None:
         entry.polls -= 1

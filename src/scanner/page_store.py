@@ -12,6 +12,7 @@ import msgspec
 from cache.staging import Staging
 from cache.swap import ScanOutcome
 from kinds.kind import Kind
+from mcp_tools.collector_pause import collector_paused
 from scanner.resource_parser import ParsedPage, parse_objects
 from scanner.uninterrupted import in_thread
 
@@ -58,8 +59,9 @@ class PageStore:
         )
 
     def _parse_and_add(self, objects: Sequence[msgspec.Raw], managers: Sequence[str | None]) -> ParsedPage:
-        page = parse_objects(objects, self._kind, managers)
-        self._entered().add(page.staged)
+        with collector_paused():  # until most of what the page became is gone again
+            page = parse_objects(objects, self._kind, managers)
+            self._entered().add(page.staged)
         self._entered().keep([one.uid for one in page.malformed if one.uid and one.staged is None])
         return page
 
