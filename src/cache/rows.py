@@ -62,7 +62,7 @@ def storable(values: Sequence[Any]) -> list[Any]:
 def bindable(values: Sequence[Any]) -> list[Any]:
     """The same values for a statement, with not-a-number for None: SQLite stores null for either.
 
-    Python's sqlite3 looks for an adapter of every None (`_need_adapt` in its statement.c), most of a row: without it a page of
+    Python's sqlite3 looks for an adapter of every None (`need_adapt` in its cursor.c), most of a row: without it a page of
     pods is staged in two thirds of the time.
     """
     return [_NULL if value is None else value for value in values]
