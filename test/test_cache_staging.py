@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -26,6 +27,10 @@ PODS = KINDS["pods"]
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(sql).fetchall()
+
+
+def break_off(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def names(reader: CacheReader) -> list[str]:
@@ -213,9 +218,6 @@ def test_a_name_and_a_uid_that_come_twice_in_a_first_fill_count_as_they_were_see
 def test_a_first_fill_that_broke_off_is_completed_by_the_next_scan(
     manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
     before = staged("pods", *(api_object("pods", f"db-{i}", uid=f"old-{i}") for i in range(5)))
     monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
     with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS) as staging:
@@ -236,19 +238,66 @@ def test_a_first_fill_that_broke_off_is_completed_by_the_next_scan(
 def test_what_a_broken_off_first_fill_redacted_by_older_rules_is_written_again(
     manager: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
-    leaky = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "leaked"}) for i in range(3)))
-    with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS, redaction="v1") as staging:
-        broken.setattr(swap.Swap, "_note_success", break_off)
-        staging.add(leaky)
-        with pytest.raises(KeyboardInterrupt):
-            staging.finish(resource_version="1")
-    clean = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "‹redacted:a›"}) for i in range(3)))
+    leaky = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "leaked"}) for i in range(5)))
+    clean = staged("pods", *(api_object("pods", f"web-{i}", annotations={"token": "‹redacted:a›"}) for i in range(5)))
+    first_chunk_only = itertools.count()
+    for objects, redaction, step, broken_off in (
+        (leaky, "v1", "_note_success", break_off),
+        (clean, "v2", "_check_untouched", lambda _: break_off() if next(first_chunk_only) else None),
+    ):
+        with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS, redaction=redaction) as staging:
+            broken.setattr(swap.Swap, step, broken_off)
+            staging.add(objects)
+            with pytest.raises(KeyboardInterrupt):
+                staging.finish(resource_version="1")
+    assert query(manager.path, "SELECT count(*) FROM pods WHERE annotations LIKE '%leaked%'") == [(2,)]
     scan(manager, "pods", clean, redaction="v2")
     assert query(manager.path, "SELECT count(*) FROM pods WHERE annotations LIKE '%leaked%'") == [(0,)]
+
+
+@pytest.mark.parametrize(("known", "scanned"), [("", "a"), ("a", "")], ids=["narrowed", "widened"])
+def test_the_first_list_of_another_scope_shows_nothing_half_where_rows_were_complete(
+    manager: CacheManager, reader: CacheReader, monkeypatch: pytest.MonkeyPatch, known: str, scanned: str
+) -> None:
+    monkeypatch.setattr(swap, "FIRST_FILL_CHUNK", 2)
+    before = staged("pods", *(api_object("pods", f"web-{i}", "a", version=1) for i in range(3)))
+    after = staged("pods", *(api_object("pods", f"web-{i}", "a", version=2, labels={"v": "2"}) for i in range(3)))
+    scan(manager, "pods", before, scope=known)
+    with monkeypatch.context() as broken, manager.stage(CLUSTER, PODS, scope=scanned) as staging:
+        broken.setattr(swap.Swap, "_note_success", break_off)
+        staging.add(after)
+        with pytest.raises(KeyboardInterrupt):
+            staging.finish(resource_version="2")
+    envelope = reader.list(CLUSTER, ListQuery(PODS, namespace="a")).envelope
+    assert (envelope.complete, envelope.fresh) == (True, True), "it broke off"
+    assert query(manager.path, "SELECT DISTINCT resource_version FROM pods") == [("1",)]
+    assert scan(manager, "pods", after, scope=scanned).changed == 3
+    assert query(manager.path, "SELECT count(*) FROM changes WHERE field = 'labels.v'") == [(3,)]
+
+
+@pytest.mark.parametrize(("known", "scanned"), [("", "a"), ("a", "")], ids=["narrowed", "widened"])
+def test_rows_that_another_scope_stored_by_older_redaction_rules_are_written_again(
+    manager: CacheManager, known: str, scanned: str
+) -> None:
+    leaky = staged("pods", *(api_object("pods", f"web-{i}", "a", annotations={"token": "leaked"}) for i in range(3)))
+    clean = staged("pods", *(api_object("pods", f"web-{i}", "a", annotations={"token": "‹redacted:a›"}) for i in range(3)))
+    scan(manager, "pods", leaky, scope=known, redaction="v1")
+    scan(manager, "pods", clean, scope=scanned, redaction="v2")
+    assert query(manager.path, "SELECT count(*) FROM pods WHERE annotations LIKE '%leaked%'") == [(0,)]
+    assert scan(manager, "pods", clean, scope=scanned, redaction="v2").unchanged == 3
+
+
+def test_an_object_whose_name_another_one_had_in_between_is_stored_once(manager: CacheManager) -> None:
+    first, between, last = (
+        staged("pods", api_object("pods", "web-1", uid=uid, version=version)) for uid, version in (("a", 1), ("b", 2), ("a", 3))
+    )
+    with manager.stage(CLUSTER, PODS) as staging:
+        for page in (first, between, last):
+            staging.add(page)
+        assert staging.finish(resource_version="3").total == 1
+    assert query(manager.path, "SELECT uid, resource_version FROM pods") == [("a", "3")]
+    assert query(manager.path, "SELECT count(*), count(DISTINCT position) FROM containers") == [(2, 2)]
 
 
 def test_a_scan_of_one_namespace_leaves_the_others_alone(manager: CacheManager, reader: CacheReader) -> None:

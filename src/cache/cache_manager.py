@@ -320,18 +320,22 @@ class CacheManager:
 
     def _scan_scope(self, cluster: str, kind: Kind, scope: str, redaction: str, started_at: int) -> ScanScope:
         model = CacheMetadata
-        stored = select(model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
-            model.cluster == cluster, model.kind == kind.name, model.scope == scope
+        overlapping = (model.scope.in_((scope, WHOLE_CLUSTER)),) if scope else ()
+        stored = select(model.scope, model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
+            model.cluster == cluster, model.kind == kind.name, *overlapping
         )
         with self._file.read() as connection:
             who = func.coalesce(func.nullif(ClusterModel.uid, ""), ClusterModel.api_server)
             uid = connection.execute(select(who).where(ClusterModel.name == cluster)).scalar()
-            row = connection.execute(stored).first()
+            rows = connection.execute(stored).all()
             rules = connection.execute(
                 select(HistoryRules.rules).where(HistoryRules.cluster == cluster, HistoryRules.kind == kind.name)
             ).scalar()
         if uid is None:
             raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
+        row = next((one for one in rows if one.scope == scope), None)
+        # what a namespace's own list has written last is its own: one of the whole cluster after it would have taken it over
+        owners = [row] if scope and row is not None and row.last_full_at is not None else rows
         if row is None or row.last_checked_at is None:
             remove_unowned_rows(self._file.read, self._file.write, cluster, [kind.name])
         return ScanScope(
@@ -343,8 +347,8 @@ class CacheManager:
             started_at=started_at,
             ttl_seconds=self._policy.ttl_seconds(kind),
             generation=None if row is None else row.generation,
-            first_fill=row is None or row.last_full_at is None,
-            rewrite=row is not None and row.last_checked_at is not None and row.redaction != redaction,
+            first_fill=all(one.last_full_at is None for one in rows),
+            rewrite=any(one.last_checked_at is not None and one.redaction != redaction for one in owners),
             history_settled=rules == rules_of(redaction),
         )
 

@@ -146,7 +146,7 @@ class Staging:
                 self._swap.drop([uid])
             elif uid in stored:  # unchanged, or not to be stored: either way its stored row stays
                 result.same.append((uid, key, staged.record.name, stored[uid]))
-        self._tables.fill_alone(self._connection, result, self._seen_before(page))
+        self._tables.fill_alone(self._connection, result)
 
     def _is_same(self, record: Record, stored_version: str) -> bool:
         """An empty resourceVersion says nothing; other redaction rules change an object without the cluster."""
@@ -178,7 +178,3 @@ class Staging:
             )
             for found in object_changes(self._rows.kind, old, new, ignore_redacted=self._scope.rewrite)
         ]
-
-    def _seen_before(self, page: Iterable[str]) -> list[str]:
-        sql = f"SELECT uid FROM {self._tables.objects} WHERE uid {IN_JSON_LIST}"
-        return [row[0] for row in self._connection.execute(sql, (json_list(page),))]

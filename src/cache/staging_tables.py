@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+import orjson
+
 from cache.kind_tables import owner_column
 from cache.rows import bindable, storable
 from kinds.kind import Kind
@@ -80,8 +82,8 @@ class StagingTables:
         self.changes = f"{self._prefix}_changes"
         self.removed = f"{self._prefix}_removed"
         self._insert_same = insert(self.objects, ("uid", "sort_key", "name", "resource_version", "state"), replace=True)
-        names = ["sort_key", "state", "details", *(column.name for column in kind.columns), "manifest"]
-        self._insert_object = insert(self.objects, names, replace=True)
+        self._names = ("sort_key", "state", "details", *(column.name for column in kind.columns), "manifest")
+        self._insert_object = insert(self.objects, self._names, replace=True)
         self._insert_change = insert(self.changes, CHANGE_COLUMNS)
         self._insert_removed = insert(self.removed, REMOVED_COLUMNS, replace=True)
         self._insert_sides = {side.name: insert(self.side(side.name), self.side_columns(side.name)) for side in kind.side_tables}
@@ -121,34 +123,36 @@ class StagingTables:
         connection.executemany(self._insert_change, staged.changes)
         connection.executemany(self._insert_removed, staged.removed)
 
-    def fill_alone(self, connection: sqlite3.Connection, staged: StagedRows, again: Sequence[str] = ()) -> None:
+    def fill_alone(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
         """Add rows in one transaction on the TEMP database: it locks nothing that another process can see.
 
-        `again` names objects that may have been staged before: only their last state counts.
+        Of objects that were staged before only this last state counts.
         """
         try:
-            self._fill_alone(connection, staged, again)
+            self._fill_alone(connection, staged)
         except (OverflowError, UnicodeEncodeError):
             staged.rows = [storable(row) for row in staged.rows]
             staged.sides = {name: [storable(row) for row in rows] for name, rows in staged.sides.items()}
             staged.removed = [storable(row) for row in staged.removed]
-            self._fill_alone(connection, staged, again)
+            self._fill_alone(connection, staged)
 
-    def _fill_alone(self, connection: sqlite3.Connection, staged: StagedRows, again: Sequence[str]) -> None:
+    def _fill_alone(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
         connection.execute("BEGIN")
         try:
-            for uid in again:
-                self._forget(connection, uid)
+            self._forget(connection, staged)
             self.fill(connection, staged)
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
 
-    def _forget(self, connection: sqlite3.Connection, uid: str) -> None:
-        connection.execute(f"DELETE FROM {self.changes} WHERE uid = ?", (uid,))
-        for side in self.kind.side_tables:
-            connection.execute(f"DELETE FROM {self.side(side.name)} WHERE {self.owner} = ?", (uid,))
+    def _forget(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
+        """Further rows of these objects; also of those whose own row is gone, since another one had their name in between."""
+        uid = self._names.index("uid")
+        uids = orjson.dumps([*(row[uid] for row in staged.rows), *(same[0] for same in staged.same)]).decode()
+        tables = {self.changes: "uid", **{self.side(side.name): self.owner for side in self.kind.side_tables}}
+        for table, owner in tables.items():
+            connection.execute(f"DELETE FROM {table} WHERE {owner} IN (SELECT value FROM json_each(?))", (uids,))
 
 
 def insert(table: str, names: Sequence[str], *, replace: bool = False) -> str:

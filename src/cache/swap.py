@@ -156,6 +156,8 @@ class Swap:
                 self._writes.remove(int(self._clock()))  # what an interrupted first fill left may hold the names of these
                 self._writes.store(int(self._clock()), last, upto)
                 self._set_metadata(
+                    # rows that other rules redacted are still there: if this breaks off, the next scan has to write them again
+                    redaction="" if self._scope.rewrite else self._scope.redaction,
                     resource_version="",
                     last_full_at=None,
                     expires_at=self._scope.started_at,

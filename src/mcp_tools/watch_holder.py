@@ -146,7 +146,7 @@ class WatchHolder:
     def _begin(self, request: WatchRequest, redactor: Redactor, *, hold: bool) -> _Polled:
         ours = (one for one in self._held.get(request.target, ()) if one.api is request.api)  # not of a context that was gone
         known = (one for one in ours if one.watch.buffer.knows(request.cursor))
-        entry = next((one for one in known if hold or self._is_live(one)), None)
+        entry = next((one for one in known if hold or one.watch.is_live()), None)
         is_new = entry is None
         if entry is None:
             try:
