@@ -9,7 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ from configuration.errors import (
 from kinds.kind import columns_of
 from kinds.list_query import ListQuery
 from kinds.pods import PodRecord
-from kinds.record import column
+from kinds.record import column, record
 from kinds.registry import KINDS
 
 PODS = KINDS["pods"]
@@ -328,7 +328,7 @@ def test_a_lock_that_cannot_be_written_on_a_full_disk_is_not_held(database: Path
 def test_a_kind_whose_declaration_changed_is_rebuilt_and_counts_as_never_scanned(
     open_manager: Callable[..., CacheManager], clock: Clock
 ) -> None:
-    @dataclass(frozen=True, slots=True, kw_only=True)
+    @record
     class LargerRecord(PodRecord):
         colour: str | None = column("a new column")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,11 @@ def test_the_next_user_gets_the_same_connection_without_the_temporary_tables_of_
 
 
 def test_two_users_at_once_have_a_connection_each_and_no_more_than_some_are_kept(own: OwnConnections) -> None:
-    with own.connection() as one, own.connection() as two, own.connection() as three:
-        assert len({id(one), id(two), id(three)}) == KEPT + 1
+    with ExitStack() as stack:
+        connections = [stack.enter_context(own.connection()) for _ in range(KEPT + 1)]
+        assert len({id(connection) for connection in connections}) == KEPT + 1
     closed = 0
-    for connection in (one, two, three):
+    for connection in connections:
         try:
             connection.execute("SELECT 1")
         except sqlite3.ProgrammingError:

@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from cache.match_text import MOST_SEARCHES, MOST_WORDS, index_query
 from cache.sql_guard import run_query
 from cache_fixtures import CLUSTER, Clock, api_object, delta, pods, scan, staged
 from configuration.errors import NeverScanned, QueryRefused
-from kinds.record import Record
+from kinds.record import Record, record
 from kinds.registry import KINDS
 from kinds.search_columns import search_columns
 
@@ -275,7 +275,7 @@ def test_the_form_number_is_raised_when_tables_or_triggers_change() -> None:
     from sqlalchemy.dialects import sqlite as dialect
     from sqlalchemy.schema import CreateIndex, CreateTable
 
-    @dataclass(frozen=True, slots=True, kw_only=True)
+    @record
     class Plain(Record):
         """A record of the common columns only, so that no kind's own columns matter here."""
 

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cache.api_usage import add_usage
@@ -35,15 +36,16 @@ from cache.delta_apply import DeltaApply
 from cache.freshness import WHOLE_CLUSTER, Freshness
 from cache.freshness_rows import read_freshness
 from cache.gone_namespaces import gone_scopes
-from cache.history_scrub import rules_of, scrub_outdated
+from cache.history_scrub import scrub_outdated
 from cache.kind_tables import ensure_kind_tables
 from cache.refresh_requests import RefreshRequest
 from cache.scan_lock import ScanLock
+from cache.scan_scope import scan_scope
 from cache.staging import BATCH_SIZE, Staged, Staging
-from cache.swap import ScanOutcome, ScanScope, Swap
-from cache.tables import CacheMetadata, ClusterModel, HistoryRules, RefreshRequestModel, ScannerModel
+from cache.swap import ScanOutcome, Swap
+from cache.tables import CacheMetadata, ClusterModel, RefreshRequestModel, ScannerModel
 from cache.ttl_manager import TtlPolicy, freshness_class
-from configuration.errors import CacheError, ConfigurationError
+from configuration.errors import ConfigurationError
 from kinds.kind import Kind
 from kinds.registry import KINDS
 
@@ -154,11 +156,21 @@ class CacheManager:
         """
         with self._file.errors():
             self._ensure_kind(kind)
-            scan = self._scan_scope(cluster, kind, scope, redaction, int(self._clock() if started_at is None else started_at))
             with ExitStack() as stack:
                 connection = stack.enter_context(self._file.own_connection())
+                scan = scan_scope(
+                    connection,
+                    cluster=cluster,
+                    kind=kind,
+                    scope=scope,
+                    redaction=redaction,
+                    started_at=int(self._clock() if started_at is None else started_at),
+                    ttl_seconds=self._policy.ttl_seconds(kind),
+                )
+                if scan.may_have_unowned_rows:
+                    remove_unowned_rows(self._file.read, self._file.write, cluster, [kind.name])
                 swap = Swap(connection, scan, self._file.write_on, self._clock)
-                scrub = _nothing if scan.history_settled else self._scrub
+                scrub = partial(self._scrub, (cluster, kind.name))
                 return Staging(connection, scan, swap, self._file.errors, self._batch_size, scrub, stack)
 
     def apply(self, cluster: str, deltas: Sequence[Delta]) -> list[DeltaOutcome]:
@@ -174,11 +186,13 @@ class CacheManager:
 
     def record_counted(self, cluster: str, targets: Iterable[tuple[str, str]], at: float) -> None:
         """The number of stored objects equalled the API server's at `at` (epoch seconds), for these (kind name, scope)."""
+        rows = [{"of_kind": kind, "of_scope": scope} for kind, scope in targets]
         model = CacheMetadata
-        with self._file.errors(), self._file.write() as connection:
-            for kind, scope in targets:
-                counted = update(model).where(model.cluster == cluster, model.kind == kind, model.scope == scope)
-                connection.execute(counted.values(last_counted_at=int(at)))
+        of_target = model.kind == bindparam("of_kind"), model.scope == bindparam("of_scope")
+        counted = update(model).where(model.cluster == cluster, *of_target)
+        if rows:
+            with self._file.errors(), self._file.write() as connection:
+                connection.execute(counted.values(last_counted_at=int(at)), rows)
 
     def record_usage(
         self, cluster: str, at: float, usage: Mapping[str, tuple[int, int]], watches_held: int | None = None
@@ -228,10 +242,10 @@ class CacheManager:
                 connection.execute(forgotten)
         return set(gone)
 
-    def freshness_all(self, cluster: str | None = None) -> list[Freshness]:
+    def freshness_all(self, cluster: str | None = None, kind: str | None = None) -> list[Freshness]:
         """Every (cluster, kind, scope) that was tried: like CacheReader's, on connections that are open anyway."""
         with self._file.errors(), self._file.read() as connection:
-            return read_freshness(connection, cluster)
+            return read_freshness(connection, cluster, kind)
 
     # --- housekeeping
 
@@ -270,8 +284,8 @@ class CacheManager:
                 raise ConfigurationError(f"the cache holds no cluster {cluster!r}; those that it holds: {held}")
             return forget_cluster(self._file.read, self._file.write, cluster)
 
-    def _scrub(self) -> int:
-        return scrub_outdated(self._file.read, self._file.write, self._kinds)
+    def _scrub(self, only: tuple[str, str] | None = None) -> int:
+        return scrub_outdated(self._file.read, self._file.write, self._kinds, only)
 
     def waiting_requests(self, clusters: Collection[str], kinds: Collection[str]) -> list[RefreshRequest]:
         """The requests of these clusters and kinds that nobody has served yet, oldest first."""
@@ -317,44 +331,6 @@ class CacheManager:
         with self._file.exclusive() as connection:
             ensure_kind_tables(connection, [kind])
             self._kinds[kind.name] = kind
-
-    def _scan_scope(self, cluster: str, kind: Kind, scope: str, redaction: str, started_at: int) -> ScanScope:
-        model = CacheMetadata
-        overlapping = (model.scope.in_((scope, WHOLE_CLUSTER)),) if scope else ()
-        stored = select(model.scope, model.generation, model.redaction, model.last_full_at, model.last_checked_at).where(
-            model.cluster == cluster, model.kind == kind.name, *overlapping
-        )
-        with self._file.read() as connection:
-            who = func.coalesce(func.nullif(ClusterModel.uid, ""), ClusterModel.api_server)
-            uid = connection.execute(select(who).where(ClusterModel.name == cluster)).scalar()
-            rows = connection.execute(stored).all()
-            rules = connection.execute(
-                select(HistoryRules.rules).where(HistoryRules.cluster == cluster, HistoryRules.kind == kind.name)
-            ).scalar()
-        if uid is None:
-            raise CacheError(f"cluster {cluster} is not registered in the cache; call register_cluster first")
-        row = next((one for one in rows if one.scope == scope), None)
-        # what a namespace's own list has written last is its own: one of the whole cluster after it would have taken it over
-        owners = [row] if scope and row is not None and row.last_full_at is not None else rows
-        if row is None or row.last_checked_at is None:
-            remove_unowned_rows(self._file.read, self._file.write, cluster, [kind.name])
-        return ScanScope(
-            cluster=cluster,
-            cluster_uid=uid,
-            kind=kind,
-            scope=scope,
-            redaction=redaction,
-            started_at=started_at,
-            ttl_seconds=self._policy.ttl_seconds(kind),
-            generation=None if row is None else row.generation,
-            first_fill=all(one.last_full_at is None for one in rows),
-            rewrite=any(one.last_checked_at is not None and one.redaction != redaction for one in owners),
-            history_settled=rules == rules_of(redaction),
-        )
-
-
-def _nothing() -> None:
-    """Nothing is to be done."""
 
 
 def _why_another(connection: Connection, identity: ClusterIdentity) -> str:

@@ -78,10 +78,10 @@ class CacheReader:
         with transaction(self._engine, self.path) as connection:
             return combine(read_freshness(connection, cluster, kind.name), namespace)
 
-    def freshness_all(self, cluster: str | None = None) -> list[Freshness]:
+    def freshness_all(self, cluster: str | None = None, kind: str | None = None) -> list[Freshness]:
         """Every (cluster, kind, scope) that was tried."""
         with transaction(self._engine, self.path) as connection:
-            return read_freshness(connection, cluster)
+            return read_freshness(connection, cluster, kind)
 
     def list(self, cluster: str, query: ListQuery) -> Page:
         """One page in name order. Raises NeverScanned, NotPermitted (the scanner never could), InvalidArguments (token)."""

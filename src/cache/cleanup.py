@@ -122,10 +122,17 @@ def _unowned(read: Transaction) -> list[tuple[str, str]]:
         return [one for one in candidates if one not in scanned and _unowned_uids(connection, *one, 1)]
 
 
-def stored_kinds(connection: Connection) -> dict[str, dict[str, str]]:
-    """Every kind with a table, also one that is switched off now: its side tables, each with the column of the object's uid."""
+def stored_kinds(connection: Connection, kinds: Collection[str] | None = None) -> dict[str, dict[str, str]]:
+    """Every kind with a table, also one that is switched off now: its side tables, each with the column of the object's uid.
+
+    Only those of the given names, where there are any.
+    """
     found = connection.execute(text("SELECT name, side_tables FROM kind_tables ORDER BY name")).all()
-    return {name: {side: _owner_column(connection, side) for side in orjson.loads(sides)} for name, sides in found}
+    return {
+        name: {side: _owner_column(connection, side) for side in orjson.loads(sides)}
+        for name, sides in found
+        if kinds is None or name in kinds
+    }
 
 
 def _owner_column(connection: Connection, side: str) -> str:
@@ -140,8 +147,9 @@ def remove_unowned_rows(read: Transaction, write: Transaction, cluster: str, kin
     scan may have begun to fill the kind. None: of all kinds that are stored.
     """
     with read() as connection:
-        stored = {name: sides for name, sides in stored_kinds(connection).items() if kinds is None or name in kinds}
-    return sum(_remove_unowned(write, cluster, name, sides) for name, sides in stored.items())
+        stored = stored_kinds(connection, kinds)
+        unowned = [name for name in stored if _unowned_uids(connection, cluster, name, 1)]
+    return sum(_remove_unowned(write, cluster, name, stored[name]) for name in unowned)
 
 
 def _remove_unowned(write: Transaction, cluster: str, kind: str, sides: Mapping[str, str]) -> int:

@@ -144,6 +144,16 @@ def immediate(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Statements inside read one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
 def database_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into the project's, with what to do."""
     try:

@@ -34,13 +34,14 @@ def rules_of(redaction: str) -> str:
     return redaction.partition("/")[0]
 
 
-def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Kind]) -> int:
+def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Kind], only: tuple[str, str] | None = None) -> int:
     """Scrub the history of every kind that has been listed under other rules than its history was; how many entries.
 
     In small transactions; one that is interrupted is repeated. A kind is left alone until all its scopes were listed.
+    `only`: that (cluster, kind), instead of all.
     """
     with read() as connection:
-        outdated = _outdated(connection)
+        outdated = _outdated(connection, only)
     scrubbed = 0
     for cluster, name, rules, has_history in outdated:
         for scrub in (_scrub_changes, _scrub_deleted) if has_history else ():
@@ -56,11 +57,15 @@ def scrub_outdated(read: Transaction, write: Transaction, kinds: Mapping[str, Ki
     return scrubbed
 
 
-def _outdated(connection: Connection) -> list[tuple[str, str, str, bool]]:
+def _outdated(connection: Connection, only: tuple[str, str] | None) -> list[tuple[str, str, str, bool]]:
     """(cluster, kind, rules of its rows now, whether something may be stored by others)."""
-    stored = {(cluster, kind): rules for cluster, kind, rules in connection.execute(select(*HistoryRules.__table__.columns))}
     columns = (CacheMetadata.cluster, CacheMetadata.kind)
+    known = select(HistoryRules.cluster, HistoryRules.kind, HistoryRules.rules)
     listed = select(*columns, func.group_concat(CacheMetadata.redaction.distinct())).group_by(*columns)
+    if only is not None:
+        known = known.where(HistoryRules.cluster == only[0], HistoryRules.kind == only[1])
+        listed = listed.where(CacheMetadata.cluster == only[0], CacheMetadata.kind == only[1])
+    stored = {(cluster, kind): rules for cluster, kind, rules in connection.execute(known)}
     found = []
     for cluster, kind, redactions in connection.execute(listed.where(CacheMetadata.last_full_at.is_not(None))):
         rules = {rules_of(redaction) for redaction in redactions.split(",")}

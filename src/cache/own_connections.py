@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cache.connection import connect_writer
 
-KEPT = 2
+KEPT = 3
+"""As many as there are scans at the same time, unless SCANNER_CONCURRENT_LIMIT says otherwise."""
 _TEMP_PAGES_KEPT = 256
 """A larger TEMP file is given back to the disk, by closing the connection that it belongs to."""
 

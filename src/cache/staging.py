@@ -19,8 +19,9 @@ from isal import isal_zlib
 
 from cache.change_history import object_changes
 from cache.object_rows import IN_JSON_LIST, ObjectRows, StoredObject, StoredObjects, json_list
+from cache.scan_scope import ScanScope
 from cache.staging_tables import StagedRows, StagingTables, State, quoted
-from cache.swap import ScanOutcome, ScanScope, Swap
+from cache.swap import ScanOutcome, Swap
 from kinds.record import Record, sort_key
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Staging:
         swap: Swap,
         errors: Callable[[], AbstractContextManager[None]],
         batch_size: int,
-        on_stored: Callable[[], object],
+        scrub: Callable[[], object],
         resources: ExitStack,
     ) -> None:
         """What `resources` holds is let go at the end, the connection above all; left to the caller when this raises."""
@@ -66,7 +67,7 @@ class Staging:
         self._swap = swap
         self._errors = errors
         self._batch_size = batch_size
-        self._on_stored = on_stored
+        self._scrub = scrub
         self._rows = ObjectRows(scope.kind)
         self._stored = StoredObjects(connection, scope.cluster, self._rows)
         self._tables: StagingTables = swap.tables
@@ -123,7 +124,8 @@ class Staging:
                 duration_ms=duration_ms,
                 strategy=strategy,
             )
-            self._on_stored()
+            if not self._swap.history_settled:
+                self._scrub()
             return outcome
 
     def _add_page(self, page: Mapping[str, Staged]) -> None:

@@ -105,6 +105,8 @@ class StagingTables:
             f"CREATE TABLE {self.objects} (position INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, "
             f"sort_key BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, details INTEGER, {', '.join(others)}, manifest BLOB)"
         )
+        short = self.objects.removeprefix("temp.")
+        connection.execute(f"CREATE INDEX {self.objects}_changed ON {short} (position) WHERE state = {State.CHANGED:d}")
         for side in self.kind.side_tables:
             table = self.side(side.name)
             connection.execute(f"CREATE TABLE {table} ({', '.join(map(quoted, self.side_columns(side.name)))})")

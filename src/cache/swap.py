@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from cache.history_scrub import rules_of
 from cache.object_rows import ObjectRows, StoredObjects, removed_row
+from cache.scan_scope import ScanScope
 from cache.staged_writes import StagedWrites
 from cache.staging_tables import REMOVED_COLUMNS, StagedRows, StagingTables, State, insert, quoted
 from cache.ttl_manager import freshness_class
 from configuration.errors import CacheError
-from kinds.kind import Kind
 
 FIRST_FILL_CHUNK = 2000
 _NOTHING_RECORDED = (None,) * (len(REMOVED_COLUMNS) - 1)
@@ -35,30 +36,11 @@ class ScanOutcome:
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanScope:
-    """What is being scanned, and the state of the cache when the scan began.
-
-    `cluster_uid` is the API server's address where the uid is unknown; `scope` is "" or a namespace; `generation` None when
-    nothing was stored yet; `rewrite` is True when the stored rows were redacted by other rules or with another key, so that
-    every row has to be written again; `history_settled` when the history is known to be stored by the present rules.
-    """
-
-    cluster: str
-    cluster_uid: str
-    kind: Kind
-    scope: str
-    redaction: str
-    started_at: int
-    ttl_seconds: int
-    generation: int | None
-    first_fill: bool
-    rewrite: bool
-    history_settled: bool
-
-
 class Swap:
-    """`write` is the manager's write transaction; `clock` gives epoch seconds."""
+    """`write` is the manager's write transaction; `clock` gives epoch seconds.
+
+    `history_settled`: nothing of the kind's history is stored by other redaction rules than this scan's.
+    """
 
     def __init__(
         self,
@@ -72,6 +54,7 @@ class Swap:
         self._write = write
         self._clock = clock
         self._generation = scope.generation
+        self.history_settled = scope.history_settled
         self.tables = StagingTables(scope.kind)
         self._writes = StagedWrites(connection, scope.cluster, self.tables)
         self._dropped: set[str] = set()
@@ -83,7 +66,8 @@ class Swap:
     def run(self, *, resource_version: str, malformed: int, duration_ms: int | None, strategy: str) -> ScanOutcome:
         removed = self._stage_removed()
         self._forget_displaced()
-        added, changed, unchanged = (self._count(state) for state in (State.NEW, State.CHANGED, State.SAME))
+        staged = dict(self._execute(f"SELECT state, count(*) FROM {self.tables.objects} GROUP BY state").fetchall())
+        added, changed, unchanged = (staged.get(state, 0) for state in (State.NEW, State.CHANGED, State.SAME))
         last = self._fill_in_chunks() if self._scope.first_fill else 0
         now = int(self._clock())
         with self._write(self._connection):
@@ -103,13 +87,11 @@ class Swap:
                 strategy=strategy,
             )
             self._note_success(now)
+            self._note_rules()
         return ScanOutcome(added, changed, removed, unchanged, total)
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(sql, parameters)
-
-    def _count(self, state: State) -> int:
-        return int(self._execute(f"SELECT count(*) FROM {self.tables.objects} WHERE state = ?", (state,)).fetchone()[0])
 
     def _stage_removed(self) -> int:
         """Rows whose object was not seen, as JSON; read before the write transaction, to keep that one short.
@@ -210,6 +192,20 @@ class Swap:
             self._execute(
                 "DELETE FROM main.cache_metadata WHERE cluster = ? AND kind = ? AND scope <> ''", (scope.cluster, scope.kind.name)
             )
+
+    def _note_rules(self) -> None:
+        """Without history, what comes of these rows will be of their rules; else somebody has to look (`history_scrub`)."""
+        scope = self._scope
+        if self.history_settled or scope.scope:
+            return
+        of_kind = "WHERE cluster = ? AND kind = ?"
+        noted = self._execute(
+            "INSERT OR IGNORE INTO main.history_rules (cluster, kind, rules) SELECT ?, ?, ? "
+            f"WHERE NOT EXISTS (SELECT 1 FROM main.deleted_objects {of_kind}) "
+            f"AND NOT EXISTS (SELECT 1 FROM main.changes {of_kind})",
+            (scope.cluster, scope.kind.name, rules_of(scope.redaction), *(scope.cluster, scope.kind.name) * 2),
+        )
+        self.history_settled = noted.rowcount == 1
 
     def _note_success(self, now: int) -> None:
         self._execute("UPDATE main.clusters SET last_success_at = ? WHERE name = ?", (now, self._scope.cluster))

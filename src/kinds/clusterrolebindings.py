@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
 from kinds.rbac_subjects import SUBJECT_KEY, BindingColumns, SubjectRecord, binding_columns
+from kinds.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ClusterRoleBindingRecord(BindingColumns):
     """What `kubectl get clusterrolebindings -o wide` shows: who gets which role everywhere."""
 

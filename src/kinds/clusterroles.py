@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.label_selector import selector_text
 from kinds.metadata import common
 from kinds.rbac_rules import RULE_KEY, RoleColumns, RuleRecord, role_columns
-from kinds.record import Json, column
+from kinds.record import Json, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ClusterRoleRecord(RoleColumns):
     """What a ClusterRole allows, everywhere or in the namespace of the RoleBinding that names it."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 _MARK_START = "‹redacted:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ConfigMapRecord(Record):
     """What `kubectl get configmaps` shows, without any value."""
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common
 from kinds.named_lists import names_of
-from kinds.record import Json, Time, column
+from kinds.record import Json, Time, column, record
 from kinds.times import to_time
 from kinds.workload_health import WorkloadRecord, pod_template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CronJobRecord(WorkloadRecord):
     """What `kubectl get cronjobs -o wide` shows, and how the last run ended."""
 

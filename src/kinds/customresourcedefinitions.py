@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.booleans import is_on
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CrdVersionRecord(SideRecord):
     """One version of a custom resource."""
 
@@ -29,7 +28,7 @@ class CrdVersionRecord(SideRecord):
     printer_columns: Json | None = column("what kubectl get shows of it, a JSON list of {name, type, jsonPath}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CustomResourceDefinitionRecord(Record):
     """What a custom resource is called, which versions it has, and whether it works. Its schema stays in the manifest."""
 

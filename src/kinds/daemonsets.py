@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import column
+from kinds.record import column, record
 from kinds.workload_health import WorkloadRecord, observed, pod_template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DaemonSetRecord(WorkloadRecord):
     """What `kubectl get daemonsets -o wide` shows."""
 

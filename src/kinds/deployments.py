@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, conditions
-from kinds.record import Json, column
+from kinds.record import Json, column, record
 from kinds.workload_health import WorkloadRecord, condition_reason, observed, pod_template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DeploymentRecord(WorkloadRecord):
     """What `kubectl get deployments -o wide` shows, and how the rollout stands."""
 

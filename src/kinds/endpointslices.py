@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointRecord(SideRecord):
     """One endpoint of a slice: where a service sends its traffic."""
 
@@ -35,7 +34,7 @@ class EndpointRecord(SideRecord):
     target_uid: str | None = column("targetRef.uid: joins pods.uid", index=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointSliceRecord(Record):
     """What `kubectl get endpointslices -o wide` shows, and how many endpoints are ready."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import Record, Time, column
+from kinds.record import Record, Time, column, record
 from kinds.times import to_time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EventRecord(Record):
     """What `kubectl get events` shows. Kubernetes forgets an event after an hour."""
 

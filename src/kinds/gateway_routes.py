@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.bounded_json import bounded
 from kinds.gateway_status import first_problem, states_of, truth
 from kinds.kind import SideTable
 from kinds.metadata import common
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RouteParentRecord(SideRecord):
     """One gateway (or service, in a mesh) that a route wants to attach to, and what its controller says."""
 
@@ -30,7 +29,7 @@ class RouteParentRecord(SideRecord):
     controller: str | None = column("controllerName that says so")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RouteBackendRecord(SideRecord):
     """One backend of one rule."""
 
@@ -45,7 +44,7 @@ class RouteBackendRecord(SideRecord):
     weight: int = column("share of the rule's requests, relative to its other backends; 1 unless set")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RouteRecord(Record):
     """Columns of every kind of route."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.gateway_status import truth
 from kinds.kind import Kind
 from kinds.metadata import common, condition, conditions
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class GatewayClassRecord(Record):
     """What `kubectl get gatewayclasses -o wide` shows."""
 

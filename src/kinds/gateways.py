@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.gateway_status import first_problem, states_of, truth
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common, conditions
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class GatewayListenerRecord(SideRecord):
     """One listener: what it takes in, who may attach, and how it does."""
 
@@ -31,7 +30,7 @@ class GatewayListenerRecord(SideRecord):
     conflicted: bool | None = column("condition Conflicted: another listener wants the same")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class GatewayRecord(Record):
     """What `kubectl get gateways` shows, and its listeners."""
 

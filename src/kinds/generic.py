@@ -12,14 +12,14 @@ from typing import Any
 from kinds.bounded_json import bounded
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 from kinds.registry import declared_kind
 
 _READY_CONDITIONS = ("Ready", "Available", "Healthy", "Established", "Accepted", "Programmed", "Synced")
 _PHASES = ("phase", "state", "status", "health")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class GenericRecord(Record):
     """Columns of a kind of any shape."""
 

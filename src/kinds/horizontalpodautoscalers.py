@@ -8,7 +8,7 @@ from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common, condition, conditions
-from kinds.record import Json, Record, Time, column
+from kinds.record import Json, Record, Time, column, record
 from kinds.times import to_time
 
 _SHOWN = 2
@@ -16,7 +16,7 @@ _UNKNOWN = "<unknown>"
 _SCALED_TO_ZERO = "ScalingDisabled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HorizontalPodAutoscalerRecord(Record):
     """What `kubectl get horizontalpodautoscalers` and `describe` show."""
 

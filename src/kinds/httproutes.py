@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.gateway_routes import RouteRecord, route_columns, route_side_tables
 from kinds.kind import Kind
+from kinds.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HTTPRouteRecord(RouteRecord):
     """Which requests go to which services."""
 

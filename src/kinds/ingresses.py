@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IngressPathRecord(SideRecord):
     """One way in: host and path, the backend behind it, and whether TLS covers the host."""
 
@@ -31,7 +30,7 @@ class IngressPathRecord(SideRecord):
     tls_secret: str | None = column("secret with the certificate for this host; null without TLS or with the controller's own")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IngressRecord(Record):
     """What `kubectl get ingresses -o wide` shows, and its TLS."""
 

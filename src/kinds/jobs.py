@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, condition
-from kinds.record import Time, column
+from kinds.record import Time, column, record
 from kinds.times import to_time
 from kinds.workload_health import WorkloadRecord, pod_template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class JobRecord(WorkloadRecord):
     """What `kubectl get jobs -o wide` shows."""
 

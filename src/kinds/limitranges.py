@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 from kinds.resource_units import Unit, normalised, unit_of
 
 _PARTS = ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LimitRecord(SideRecord):
     """What holds for one resource of one type of object, as `kubectl describe limitrange` lists it. Null: no bound."""
 
@@ -34,7 +33,7 @@ class LimitRecord(SideRecord):
     unit: Unit = column("millicores, bytes or count")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LimitRangeRecord(Record):
     """Bounds and defaults for the containers, pods and claims of a namespace."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common, conditions
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NamespaceRecord(Record):
     """A namespace and whether it is being deleted."""
 

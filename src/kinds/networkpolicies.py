@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.label_selector import selector_text
 from kinds.metadata import common
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NetworkPolicyRecord(Record):
     """What `kubectl get networkpolicies` and `describe` show, ready for judging isolation.
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.booleans import is_on
 from kinds.kind import Kind
 from kinds.metadata import common, conditions
 from kinds.quantity import millicores, whole
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 _ROLE_LABEL = "node-role.kubernetes.io/"
 _ROLE_LABEL_OLD = "kubernetes.io/role"
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NodeRecord(Record):
     """What `kubectl get nodes -o wide` and `describe node` show, ready for SQL."""
 

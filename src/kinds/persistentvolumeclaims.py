@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.label_selector import selector_text
 from kinds.metadata import common, conditions
 from kinds.quantity import whole
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 from kinds.volume_claiming import access_modes, status_of, storage_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PersistentVolumeClaimRecord(Record):
     """What `kubectl get persistentvolumeclaims -o wide` shows, with what was asked for beside what there is."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
 from kinds.quantity import whole
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 from kinds.volume_claiming import access_modes, status_of, storage_class
 
 _NO_SOURCE = frozenset(
@@ -27,7 +26,7 @@ _NO_SOURCE = frozenset(
 """Fields of spec beside the one that says where the data lies (k8s.io/api core/v1 PersistentVolumeSpec)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PersistentVolumeRecord(Record):
     """What `kubectl get persistentvolumes -o wide` and `describe` show."""
 

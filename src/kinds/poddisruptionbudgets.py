@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.label_selector import selector_text
 from kinds.metadata import common, condition
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 from kinds.workload_health import observed
 
 _DISRUPTION_ALLOWED = "DisruptionAllowed"
 _NOT_COMPUTED = "SyncFailed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PodDisruptionBudgetRecord(Record):
     """What `kubectl get poddisruptionbudgets` and `describe` show."""
 

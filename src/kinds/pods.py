@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from kinds.booleans import stated
@@ -13,7 +12,7 @@ from kinds.named_lists import names_of
 from kinds.pod_spec import env_sources, reserved, volumes_of
 from kinds.pod_status import pod_status
 from kinds.quantity import millicores, whole
-from kinds.record import Json, Record, SideRecord, Time, column
+from kinds.record import Json, Record, SideRecord, Time, column, record
 from kinds.times import to_time
 
 _PROBES = (("livenessProbe", "liveness"), ("readinessProbe", "readiness"), ("startupProbe", "startup"))
@@ -21,7 +20,7 @@ _PROBES = (("livenessProbe", "liveness"), ("readinessProbe", "readiness"), ("sta
 Role = Literal["main", "init", "sidecar", "ephemeral"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ContainerRecord(SideRecord):
     """One container of a pod: what was asked for (spec) beside what is (status)."""
 
@@ -79,7 +78,7 @@ class ContainerRecord(SideRecord):
     env_names: Json | None = column("names of its environment variables, a JSON list; never values")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PodRecord(Record):
     """What `kubectl get pod -o wide` and `describe` show, ready for SQL."""
 

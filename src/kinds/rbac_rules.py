@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 RULE_KEY = ("api_group", "resource", "url", "resource_names", "verbs")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RuleRecord(SideRecord):
     """One permission. `*` in api_group, resource or verbs means all of them; a question must ask for both."""
 
@@ -25,7 +24,7 @@ class RuleRecord(SideRecord):
     verbs: Json = column("verbs, a JSON list in the order of the rule: get, list, watch, create, … or *")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RoleColumns(Record):
     """Columns of both kinds of roles."""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 SUBJECT_KEY = ("subject_kind", "subject_namespace", "subject_name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SubjectRecord(SideRecord):
     """One subject with the role that it gets."""
 
@@ -24,7 +23,7 @@ class SubjectRecord(SideRecord):
     subject_name: str | None = column("name of the user, group or ServiceAccount", index=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BindingColumns(Record):
     """Columns of both kinds of bindings."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
-from typing import Any, NewType
+from typing import Any, NewType, TypeVar, dataclass_transform
 
 Time = NewType("Time", int)
 """Seconds since 1970-01-01T00:00:00Z. SQLite would lose the zone of a DateTime; an integer cannot."""
@@ -22,7 +22,19 @@ def column(doc: str, *, index: bool = False, tracked: bool = True, default: Any 
     return field(metadata={"doc": doc, "index": index, "tracked": tracked}, default=default)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Class = TypeVar("Class")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(column,))
+def record(cls: type[Class]) -> type[Class]:
+    """Declare a record: a dataclass of keyword arguments that nobody changes, which the type checker sees to.
+
+    Not frozen at run time: such a class sets each field by a call, and one of sixty fields took 20 us to make instead of 5.
+    """
+    return dataclass(slots=True, kw_only=True)(cls)
+
+
+@record
 class Record:
     """Columns that every kind has. The cache adds `cluster`, `first_seen_at` and `manifest`."""
 
@@ -39,7 +51,7 @@ class Record:
     owner_name: str | None = column("name of that owner")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SideRecord:
     """A row of a side table: belongs to one object, and is replaced together with it."""
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 from kinds.resource_units import Unit, normalised, unit_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class QuotaResourceRecord(SideRecord):
     """One resource of a quota: how much may be used, and how much is."""
 
@@ -27,7 +26,7 @@ class QuotaResourceRecord(SideRecord):
     used_percent: float | None = column("used of hard, in percent; null when unknown and when hard is 0", tracked=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ResourceQuotaRecord(Record):
     """What `kubectl get resourcequotas` shows."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
 from kinds.rbac_rules import RULE_KEY, RoleColumns, RuleRecord, role_columns
+from kinds.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RoleRecord(RoleColumns):
     """What a Role allows in its namespace."""
 

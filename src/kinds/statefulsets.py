@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
 from kinds.quantity import whole
-from kinds.record import Json, column
+from kinds.record import Json, column, record
 from kinds.workload_health import WorkloadRecord, observed, pod_template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StatefulSetRecord(WorkloadRecord):
     """What `kubectl get statefulsets -o wide` shows, and how the rollout stands."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind
 from kinds.metadata import common
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 _DEFAULT_ANNOTATIONS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StorageClassRecord(Record):
     """What `kubectl get storageclasses` shows."""
 

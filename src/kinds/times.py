@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from kinds.record import Time
 
 
+@lru_cache(maxsize=4096)
 def to_time(text: str | None) -> Time | None:
     """`2026-01-02T03:04:05Z` or with fractions -> epoch seconds; None and "" -> None; ValueError on anything else.
 
-    Without a zone it is UTC, wherever this runs.
+    Without a zone it is UTC, wherever this runs. Kept: most of an object's times are the same few seconds.
     """
     if not text:
         return None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.kind import Kind, SideTable
 from kinds.metadata import common
+from kinds.record import record
 from kinds.webhooks import WebhookColumns, WebhookRecord, webhook_columns
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ValidatingWebhookConfigurationRecord(WebhookColumns):
     """What `kubectl get validatingwebhookconfigurations` shows, and what happens when a webhook does not answer."""
 

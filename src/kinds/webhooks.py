@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.label_selector import selector_text
 from kinds.named_lists import names_of
-from kinds.record import Json, Record, SideRecord, column
+from kinds.record import Json, Record, SideRecord, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WebhookRecord(SideRecord):
     """One webhook: what it is asked about, where it answers, and what happens when it does not."""
 
@@ -34,7 +33,7 @@ class WebhookRecord(SideRecord):
     reinvocation_policy: str | None = column("Never or IfNeeded; null for validating webhooks")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WebhookColumns(Record):
     """Columns of both kinds of configurations."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kinds.label_selector import selector_text
 from kinds.metadata import condition
 from kinds.named_lists import names_of
 from kinds.pod_spec import requested, resources_by_container, security_by_container, volumes_of
-from kinds.record import Json, Record, column
+from kinds.record import Json, Record, column, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WorkloadRecord(Record):
     """Columns of every kind with a pod template."""
 

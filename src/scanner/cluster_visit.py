@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 class ClusterVisits:
     """Holds no state of its own: visits may run at the same time, each of another cluster or other kinds.
 
-    `rows` reads what the cache has of a cluster. `finished` hears of each kind that is done with, whatever it came to.
+    `rows` reads what the cache has of a cluster, `rows_to_follow` what of a kind that was just listed. `finished` hears of
+    each kind that is done with, whatever it came to.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ClusterVisits:
         slots: FairSlots,
         schedule: Schedule,
         rows: Callable[[str], Awaitable[Rows]],
+        rows_to_follow: Callable[[str, Kind], Awaitable[Rows]],
         finished: Callable[[str, Kind, KindReport | None, Rows], None],
         clock: Callable[[], float],
     ) -> None:
@@ -48,6 +50,7 @@ class ClusterVisits:
         self._slots = slots
         self._schedule = schedule
         self._rows = rows
+        self._rows_to_follow = rows_to_follow
         self._finished = finished
         self._clock = clock
 
@@ -96,7 +99,7 @@ class ClusterVisits:
         report = None
         try:
             report = await self._list_in_slot(cluster, kind, rows, down, on_progress)
-            rows = await self._rows(cluster) if report.outcome == "scanned" else {}
+            rows = await self._rows_to_follow(cluster, kind) if report.outcome == "scanned" else {}
         finally:
             self._finished(cluster, kind, report, rows)
         return [report]

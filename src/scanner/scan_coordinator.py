@@ -41,7 +41,8 @@ class ScanCoordinator:
 
     `contexts` gives the clusters to scan; it is asked on every round, since a kubeconfig changes while a daemon runs.
     `kinds` is looked at on every round: further ones are found while it runs; `find_kinds` looks for them in a cluster.
-    `freshness` reads the cache's metadata, of all clusters or one; `now` arguments and `clock` are epoch seconds.
+    `freshness` reads the cache's metadata, of all clusters or one, of all kinds or one. `now` arguments and `clock` are
+    epoch seconds.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ScanCoordinator:
             slots=self._slots,
             schedule=schedule,
             rows=self._rows,
+            rows_to_follow=self._rows_to_follow,
             finished=self._finished,
             clock=clock,
         )
@@ -314,6 +316,10 @@ class ScanCoordinator:
 
     async def _rows(self, cluster: str) -> Rows:
         return _by_kind(await asyncio.to_thread(self._freshness, cluster))
+
+    async def _rows_to_follow(self, cluster: str, kind: Kind) -> Rows:
+        """From where a kind that was just listed is followed; nothing where nobody follows."""
+        return _by_kind(await asyncio.to_thread(self._freshness, cluster, kind.name)) if self._following else {}
 
     # --- what followers tell
 
