@@ -17,6 +17,7 @@ from cache.history_limits import KEPT_PART, RUN, SAMPLED_RUNS, history_bytes
 from cache.history_scrub import SCRUBBED
 from cache.ttl_manager import TtlPolicy
 from cache_fixtures import CLUSTER, START, Clock, api_object, delta, scan, staged
+from kinds.registry import KINDS
 
 CANARY = "canary-4711"
 HOUR, DAY = 3600, 86_400
@@ -306,6 +307,37 @@ def test_a_kind_is_scrubbed_when_all_of_its_namespaces_were_listed(manager: Cach
     assert canaries(manager.path) != []
     scan(manager, "pods", [], scope="b", redaction="2/a")
     assert canaries(manager.path) == []
+
+
+def test_what_a_broken_off_first_fill_stored_by_older_rules_leaves_no_text_when_it_is_deleted(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
+    secrets = [api_object("pods", f"web-{n}", annotations={"token": CANARY}) for n in range(5)]
+    with monkeypatch.context() as broken, manager.stage(CLUSTER, KINDS["pods"], redaction="1/a") as staging:
+        broken.setattr("cache.swap.Swap._note_success", killed)
+        staging.add(staged("pods", *secrets))
+        with pytest.raises(KeyboardInterrupt):
+            staging.finish(resource_version="1")
+    assert set(canaries(manager.path)) == {"annotations"}
+    scan(manager, "pods", staged("pods", api_object("pods", "db-1")), redaction="2/a")
+    assert query(manager.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods'") != [(0,)]
+    assert canaries(manager.path) == []
+
+
+def test_a_first_list_notes_the_rules_of_a_history_that_has_no_entries_yet(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: object) -> int:
+        raise AssertionError("there is nothing to look for")
+
+    monkeypatch.setattr("cache.cache_manager.scrub_outdated", looked)
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1")), redaction="1/a")
+    assert query(manager.path, "SELECT cluster, kind, rules FROM history_rules") == [(CLUSTER, "pods", "1")]
+    scan(manager, "pods", staged("pods", api_object("pods", "web-2")), redaction="1/b")
 
 
 def test_another_key_is_no_rotation_and_leaves_the_history_alone(leaky: CacheManager) -> None:

@@ -288,6 +288,15 @@ def test_rows_that_another_scope_stored_by_older_redaction_rules_are_written_aga
     assert scan(manager, "pods", clean, scope=scanned, redaction="v2").unchanged == 3
 
 
+def test_rows_that_no_scan_answers_for_are_neither_kept_nor_taken_for_deleted(manager: CacheManager) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", uid="a"), api_object("pods", "web-2", uid="b")))
+    with closing(sqlite3.connect(manager.path)) as connection, connection:  # as a cleanup leaves it that was killed
+        connection.execute("DELETE FROM cache_metadata")
+    assert scan(manager, "pods", staged("pods", api_object("pods", "web-1", uid="a"))).added == 1
+    assert query(manager.path, "SELECT uid FROM pods") == [("a",)]
+    assert query(manager.path, "SELECT count(*) FROM deleted_objects") == [(0,)]
+
+
 def test_an_object_whose_name_another_one_had_in_between_is_stored_once(manager: CacheManager) -> None:
     first, between, last = (
         staged("pods", api_object("pods", "web-1", uid=uid, version=version)) for uid, version in (("a", 1), ("b", 2), ("a", 3))
