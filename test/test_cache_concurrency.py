@@ -20,6 +20,7 @@ import pytest
 from cache import scan_lock
 from cache.cache_manager import CacheManager, ClusterIdentity, ObjectChange
 from cache.cache_reader import CacheReader
+from cache.connection import WAL_CHECKPOINT_PAGES, WAL_MOST_PAGES
 from cache.refresh_requests import request_refresh
 from cache.scan_lock import ScanLock, lock_holder
 from cache.sql_guard import run_query
@@ -257,7 +258,7 @@ def fill_history(path: Path, rows: int) -> None:
 
 def test_writers_in_one_process_leave_others_a_pause() -> None:
     now, slept = [0.0], []
-    turns = WriteTurns(clock=lambda: now[0], sleep=slept.append)
+    turns = WriteTurns(clock=lambda: now[0], pause=slept.append)
 
     def write(seconds: float) -> None:
         with turns.turn():
@@ -273,6 +274,17 @@ def test_writers_in_one_process_leave_others_a_pause() -> None:
         now[0] += 1
         write(0.5)
     assert len(slept) == 1
+
+
+def test_the_log_of_large_fills_shrinks_again(manager: CacheManager, clock: Clock) -> None:
+    log = manager.path.with_name(f"{manager.path.name}-wal")
+    for version in (1, 2, 3):
+        scan(manager, "pods", pods(6000, version=version))
+    assert 4096 * WAL_CHECKPOINT_PAGES < log.stat().st_size < 5 * 4096 * WAL_MOST_PAGES // 4
+    for _ in ("finds a long log, and copies it", "begins it anew"):
+        clock.now += 1
+        manager.record_scanner()
+    assert log.stat().st_size <= 4096 * WAL_CHECKPOINT_PAGES
 
 
 def test_readers_go_on_while_the_database_is_vacuumed(manager: CacheManager, reader: CacheReader) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from configuration.errors import CacheBusy, CacheCorrupt, CacheError, CacheMissing, ConfigurationError
 
 BUSY_TIMEOUT_SECONDS = 10.0
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
 WAL_CHECKPOINT_PAGES = 4000
 """16 MB: a first fill in chunks would otherwise write the same pages of the database again and again."""
+WAL_MOST_PAGES = 4 * WAL_CHECKPOINT_PAGES
+"""For a writer of large transactions: it leaves the copying to the pauses between them (`DatabaseFile`), up to here."""
+_WAL_KEPT_BYTES = 4096 * WAL_CHECKPOINT_PAGES
 _INCREMENTAL = 2
 PRIVATE_MODE, SHARED_MODE = 0o600, 0o660
 
@@ -77,8 +79,11 @@ def create_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """A connection that may write; transactions are begun explicitly. The file must exist."""
+def connect_writer(path: Path, *, checkpoint_pages: int = WAL_CHECKPOINT_PAGES) -> sqlite3.Connection:
+    """A connection that may write; transactions are begun explicitly. The file must exist.
+
+    A commit that finds more than `checkpoint_pages` in the log copies them into the database.
+    """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -91,8 +96,8 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
-    connection.execute(f"PRAGMA wal_autocheckpoint={WAL_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit={_WAL_KEPT_BYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages}")
     connection.execute("PRAGMA temp_store=FILE")
     connection.execute("PRAGMA cache_size=-16384")
     return connection

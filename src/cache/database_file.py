@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -41,7 +41,7 @@ class DatabaseFile:
         self.moved_aside: Path | None = None
         self._make_tables = make_tables
         self._clock = clock
-        self._turns = WriteTurns()
+        self._turns = WriteTurns(pause=self._pause)
         self._own = OwnConnections(path)
         self._identity: tuple[int, int] | None = None
         check_database_path(path, create_parent=False)
@@ -93,6 +93,16 @@ class DatabaseFile:
         with self._turns.turn():
             self._hold()
             yield
+
+    def _pause(self, seconds: float) -> None:
+        """Leave the lock to others for so long, and copy the log into the database meanwhile: that needs no lock.
+
+        What fails then fails again where it matters, in the next transaction.
+        """
+        started = time.monotonic()
+        with suppress(sqlite3.Error), self.own_connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        time.sleep(max(0.0, started + seconds - time.monotonic()))
 
     def _hold(self) -> None:
         if self._lock is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cache.connection import connect_writer
+from cache.connection import WAL_MOST_PAGES, connect_writer
 
 KEPT = 3
 """As many as there are scans at the same time, unless SCANNER_CONCURRENT_LIMIT says otherwise."""
@@ -35,7 +35,7 @@ class OwnConnections:
             generation = self._generation
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = connect_writer(self._path)
+            connection = connect_writer(self._path, checkpoint_pages=WAL_MOST_PAGES)
         try:
             yield connection
         except BaseException:

@@ -17,11 +17,14 @@ PAUSE_SECONDS = 0.11
 
 
 class WriteTurns:
-    """One lock for all write transactions of a database, over all threads. Not for one within another."""
+    """One lock for all write transactions of a database, over all threads. Not for one within another.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+    `pause` takes as many seconds as it is told to, at least, and writes nothing.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:
         self._clock = clock
-        self._sleep = sleep
+        self._pause = pause
         self._lock = threading.RLock()
         self._held_seconds = 0.0
         self._ended_at = -PAUSE_SECONDS
@@ -32,7 +35,7 @@ class WriteTurns:
         with self._lock:
             idle_seconds = self._clock() - self._ended_at
             if idle_seconds < PAUSE_SECONDS and self._held_seconds >= LONGEST_HELD_SECONDS:
-                self._sleep(PAUSE_SECONDS)  # whole, since on a busy machine others look later than they meant to
+                self._pause(PAUSE_SECONDS)  # whole, since on a busy machine others look later than they meant to
                 idle_seconds = PAUSE_SECONDS
             if idle_seconds >= PAUSE_SECONDS:
                 self._held_seconds = 0.0
