@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configuration.errors import ConfigurationError
+from mcp_tools.collector_pause import spare_what_is_loaded
 from mcp_tools.credential_plugin import ToldLines, run_credential_plugin
 from mcp_tools.environment_proxy import checked_proxy, proxy_for
 from mcp_tools.kubeconfig import FileStamp, KubeConfig, file_stamp
@@ -193,6 +194,12 @@ def import_kubernetes() -> tuple[Any, Any]:
 
     aiohttp.set_zlib_backend(isal_zlib)  # pages come compressed: a third of the time that zlib takes
     return kube_config, client
+
+
+def load_early() -> None:
+    """What the first request would wait half a second for."""
+    import_kubernetes()
+    spare_what_is_loaded()
 
 
 def _in_cluster_configuration(service_account: Path, environment: Mapping[str, str]) -> Any:

@@ -19,7 +19,7 @@ import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from configuration.errors import ConfigurationError
-from mcp_tools.api_connection import import_kubernetes
+from mcp_tools.api_connection import load_early
 from mcp_tools.http_guard import MCP_PATH, HttpGuard
 from mcp_tools.http_limits import CallSlots, FailedLogins
 from mcp_tools.http_listener import ConnectionLimits, Listener
@@ -150,7 +150,7 @@ def serve_http(settings: McpSettings, policy: ServerPolicy, options: HttpOptions
 
 
 async def _until_signal(gate: ToolGate, service: HttpService, listening: socket.socket) -> None:
-    importing = asyncio.create_task(asyncio.to_thread(import_kubernetes))  # half a second that the first request need not wait
+    importing = asyncio.create_task(asyncio.to_thread(load_early))
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -164,10 +164,10 @@ class RequestGuard:
 
     def _without_hidden(self, tool: str, target: ApiTarget, query: Query, doing: str) -> Query:
         """The cluster-wide list or watch without the namespaces that the policy denies."""
-        if target.verb not in ("list", "watch") or target.namespace or self._is_without_namespaces(target):
+        if target.verb not in ("list", "watch") or target.namespace:
             return query
         rules = self.policy.hidden_namespaces(tool, target)
-        if not rules:
+        if not rules or self._is_without_namespaces(target):
             return query
         if pattern := next((rule for rule in rules if rule.is_pattern), None):
             raise NotPermitted(

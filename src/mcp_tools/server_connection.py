@@ -11,10 +11,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from configuration.errors import ConfigurationError, K8sMcpError, ServerGone, ToolError, ToolTimeout
 from mcp_tools.child_process import ChildProcess
+from mcp_tools.collector_pause import spare_what_is_loaded
 from mcp_tools.restart_delay import RestartDelay
 from mcp_tools.server_address import ServerAddress
 from mcp_tools.tool_spec import BULK_MARK, ToolSpec, spec_of
@@ -267,9 +269,11 @@ def _as_they_are(specs: Specs) -> Specs:
     return specs
 
 
+@cache
 def _import_client() -> type[Client]:
     from mcp import Client
 
+    spare_what_is_loaded()
     return Client
 
 

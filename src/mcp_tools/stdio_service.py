@@ -13,7 +13,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError
 
-from mcp_tools.api_connection import import_kubernetes
+from mcp_tools.api_connection import load_early
 from mcp_tools.server import ToolGate, build_server
 from mcp_tools.server_assembly import assembled_gate
 from mcp_tools.server_policy import ServerPolicy
@@ -40,7 +40,7 @@ async def _serve(gate: ToolGate) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(_serve_streams(gate))
-    importing = asyncio.create_task(asyncio.to_thread(import_kubernetes))  # half a second that the first request need not wait
+    importing = asyncio.create_task(asyncio.to_thread(load_early))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from configuration.errors import ConfigurationError, K8sMcpError, NotPermitted, Partial
@@ -41,8 +41,8 @@ class KindReport:
 
     def log_fields(self) -> dict[str, Any]:
         """What its log line carries by `extra=`, for a log of JSON lines (`configuration.logs.FIELDS`)."""
-        fields = _rounded({name: value for name, value in asdict(self).items() if name in FIELDS})
-        return fields if self.error else {name: value for name, value in fields.items() if name != "error"}
+        told = [field.name for field in fields(self) if field.name in FIELDS and (field.name != "error" or self.error)]
+        return _rounded({name: getattr(self, name) for name in told})
 
     def line(self) -> str:
         """The one log line of a scan."""
