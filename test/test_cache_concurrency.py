@@ -276,6 +276,22 @@ def test_writers_in_one_process_leave_others_a_pause() -> None:
     assert len(slept) == 1
 
 
+def test_the_log_is_copied_in_the_pauses_of_writers(manager: CacheManager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pods_in_the_file() -> int:
+        with closing(sqlite3.connect(f"{manager.path.as_uri()}?immutable=1", uri=True)) as connection:  # without its log
+            return int(connection.execute("SELECT count(*) FROM pods").fetchone()[0])
+
+    scan(manager, "pods", pods(100))
+    assert pods_in_the_file() == 0
+    monkeypatch.setattr("cache.write_turns.LONGEST_HELD_SECONDS", 0.0)
+    started = time.monotonic()
+    manager.record_scanner()
+    clock.now += 1
+    manager.record_scanner()
+    assert time.monotonic() - started >= PAUSE_SECONDS
+    assert pods_in_the_file() == 100
+
+
 def test_the_log_of_large_fills_shrinks_again(manager: CacheManager, clock: Clock) -> None:
     log = manager.path.with_name(f"{manager.path.name}-wal")
     for version in (1, 2, 3):

@@ -328,15 +328,74 @@ def test_what_a_broken_off_first_fill_stored_by_older_rules_leaves_no_text_when_
     assert canaries(manager.path) == []
 
 
+def test_text_of_older_rules_goes_when_namespaces_take_over_from_a_broken_off_list_of_the_cluster(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
+    secrets = [api_object("pods", f"web-{n}", "ab"[n % 2], annotations={"token": CANARY}) for n in range(5)]
+    with monkeypatch.context() as broken, manager.stage(CLUSTER, KINDS["pods"], redaction="1/a") as staging:
+        broken.setattr("cache.swap.Swap._note_success", killed)
+        staging.add(staged("pods", *secrets))
+        with pytest.raises(KeyboardInterrupt):
+            staging.finish(resource_version="1")
+    for namespace in ("a", "b"):
+        scan(manager, "pods", staged("pods", api_object("pods", "db-1", namespace)), scope=namespace, redaction="2/a")
+    assert query(manager.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods'") == [(4,)]
+    assert canaries(manager.path) == []
+
+
+def test_text_goes_that_older_rules_stored_after_the_history_was_found_to_be_clean(manager: CacheManager) -> None:
+    scan(manager, "pods", staged("pods", api_object("pods", "web-1", "a")), redaction="2/a")
+    secret = api_object("pods", "web-1", "a", version=2, annotations={"token": CANARY})
+    scan(manager, "pods", staged("pods", secret), scope="a", redaction="1/a")
+    scan(manager, "pods", [], redaction="2/a")
+    assert query(manager.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods'") == [(1,)]
+    assert canaries(manager.path) == []
+
+
+def test_the_rules_of_one_namespace_are_not_noted_for_the_others(manager: CacheManager) -> None:
+    for namespace in ("a", "b"):
+        secret = api_object("pods", "web-1", namespace, annotations={"token": CANARY})
+        scan(manager, "pods", staged("pods", secret), scope=namespace, redaction="1/a")
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        connection.execute("DELETE FROM history_rules")  # as a migration leaves it where there were several rules
+    for namespace in ("a", "b"):
+        scan(manager, "pods", staged("pods", api_object("pods", "db-1", namespace)), scope=namespace, redaction="2/a")
+    assert canaries(manager.path) == []
+
+
+def test_a_scrub_that_was_interrupted_is_made_up_for_by_the_next_process(
+    open_manager: Callable[..., CacheManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    first = open_manager()
+    scan(first, "pods", staged("pods", api_object("pods", "web-1", annotations={"token": CANARY})), redaction="1/a")
+    scan(first, "pods", [], redaction="1/a")
+    with monkeypatch.context() as broken:
+        broken.setattr("cache.cache_manager.scrub_outdated", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scan(first, "pods", [], redaction="2/a")
+    first.close()
+    assert canaries(first.path) != []
+    scan(open_manager(), "nodes", [], redaction="2/a")
+    assert canaries(first.path) == []
+
+
 def test_a_first_list_notes_the_rules_of_a_history_that_has_no_entries_yet(
     manager: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked(*_: object) -> int:
         raise AssertionError("there is nothing to look for")
 
+    scan(manager, "nodes", [], redaction="1/a")  # the first list of a process looks at all that is stored
     monkeypatch.setattr("cache.cache_manager.scrub_outdated", looked)
     scan(manager, "pods", staged("pods", api_object("pods", "web-1")), redaction="1/a")
-    assert query(manager.path, "SELECT cluster, kind, rules FROM history_rules") == [(CLUSTER, "pods", "1")]
+    assert query(manager.path, "SELECT cluster, rules FROM history_rules WHERE kind = 'pods'") == [(CLUSTER, "1")]
     scan(manager, "pods", staged("pods", api_object("pods", "web-2")), redaction="1/b")
 
 

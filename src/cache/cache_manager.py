@@ -105,6 +105,7 @@ class CacheManager:
         self._clock = clock
         self._kinds = dict(kinds)
         self._started_at = clock()
+        self._looked_at_history = False
         self._file = DatabaseFile(path, self._make_tables, clock, lock)
 
     def close(self) -> None:
@@ -170,7 +171,7 @@ class CacheManager:
                 if scan.may_have_unowned_rows:
                     remove_unowned_rows(self._file.read, self._file.write, cluster, [kind.name])
                 swap = Swap(connection, scan, self._file.write_on, self._clock)
-                scrub = partial(self._scrub, (cluster, kind.name))
+                scrub = partial(self._scrub_after, cluster, kind)
                 return Staging(connection, scan, swap, self._file.errors, self._batch_size, scrub, stack)
 
     def apply(self, cluster: str, deltas: Sequence[Delta]) -> list[DeltaOutcome]:
@@ -283,6 +284,14 @@ class CacheManager:
                 held = ", ".join(known) or "none"
                 raise ConfigurationError(f"the cache holds no cluster {cluster!r}; those that it holds: {held}")
             return forget_cluster(self._file.read, self._file.write, cluster)
+
+    def _scrub_after(self, cluster: str, kind: Kind, settled: bool) -> None:
+        """After a list; the first time all that is stored is looked at, since a process before may have been interrupted."""
+        if not self._looked_at_history:
+            self._scrub()
+        elif not settled:
+            self._scrub((cluster, kind.name))
+        self._looked_at_history = True
 
     def _scrub(self, only: tuple[str, str] | None = None) -> int:
         return scrub_outdated(self._file.read, self._file.write, self._kinds, only)

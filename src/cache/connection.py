@@ -13,7 +13,7 @@ from configuration.errors import CacheBusy, CacheCorrupt, CacheError, CacheMissi
 
 BUSY_TIMEOUT_SECONDS = 10.0
 WAL_CHECKPOINT_PAGES = 4000
-"""16 MB: a first fill in chunks would otherwise write the same pages of the database again and again."""
+"""16 MB: with SQLite's 4 MB the same pages of the database would be written again and again."""
 WAL_MOST_PAGES = 4 * WAL_CHECKPOINT_PAGES
 """For a writer of large transactions: it leaves the copying to the pauses between them (`DatabaseFile`), up to here."""
 _WAL_KEPT_BYTES = 4096 * WAL_CHECKPOINT_PAGES
@@ -143,9 +143,15 @@ def immediate(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        roll_back(connection)
         raise
     connection.execute("COMMIT")
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Unless SQLite did so itself, as it does when the disk fails: another error would hide that one."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("ROLLBACK")
+        roll_back(connection)
 
 
 @contextmanager

@@ -95,13 +95,14 @@ class DatabaseFile:
             yield
 
     def _pause(self, seconds: float) -> None:
-        """Leave the lock to others for so long, and copy the log into the database meanwhile: that needs no lock.
+        """Leave the lock to others for so long, and copy the log into the database meanwhile: that needs no write lock.
 
         What fails then fails again where it matters, in the next transaction.
         """
         started = time.monotonic()
-        with suppress(sqlite3.Error), self.own_connection() as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if self._identity == _identity(self.path):
+            with suppress(sqlite3.Error), self.own_connection() as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         time.sleep(max(0.0, started + seconds - time.monotonic()))
 
     def _hold(self) -> None:

@@ -18,8 +18,9 @@ class ScanScope:
 
     `cluster_uid` is the API server's address where the uid is unknown; `scope` is "" or a namespace; `generation` None when
     nothing was stored yet; `rewrite` is True when the stored rows were redacted by other rules or with another key, so that
-    every row has to be written again; `history_settled` when the history is known to be stored by the present rules;
-    `may_have_unowned_rows` when there may be some that no scan answers for any more, since the kind was purged.
+    every row has to be written again, and `other_rules` when by other rules; `history_settled` when the history is known to
+    be stored by the present rules, and this scan adds nothing else to it; `may_have_unowned_rows` when there may be some that
+    no scan answers for, of a kind that was purged for example.
     """
 
     cluster: str
@@ -32,6 +33,7 @@ class ScanScope:
     generation: int | None
     first_fill: bool
     rewrite: bool
+    other_rules: bool
     history_settled: bool
     may_have_unowned_rows: bool
 
@@ -61,6 +63,8 @@ def scan_scope(
     own = next((one for one in scopes if one.scope == scope), None)
     # what a namespace's own list has written last is its own: one of the whole cluster after it would have taken it over
     owners = [own] if scope and own is not None and own.last_full_at is not None else scopes
+    written = [one.redaction for one in owners if one.last_checked_at is not None]
+    other_rules = any(rules_of(one) != rules_of(redaction) for one in written)
     return ScanScope(
         cluster=cluster,
         cluster_uid=known[0],
@@ -71,8 +75,9 @@ def scan_scope(
         ttl_seconds=ttl_seconds,
         generation=None if own is None else own.generation,
         first_fill=all(one.last_full_at is None for one in scopes),
-        rewrite=any(one.last_checked_at is not None and one.redaction != redaction for one in owners),
-        history_settled=rules == (rules_of(redaction),),
+        rewrite=any(one != redaction for one in written),
+        other_rules=other_rules,
+        history_settled=rules == (rules_of(redaction),) and not other_rules,
         may_have_unowned_rows=has_rows and (own is None or own.last_checked_at is None),
     )
 

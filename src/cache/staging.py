@@ -58,10 +58,13 @@ class Staging:
         swap: Swap,
         errors: Callable[[], AbstractContextManager[None]],
         batch_size: int,
-        scrub: Callable[[], object],
+        scrub: Callable[[bool], object],
         resources: ExitStack,
     ) -> None:
-        """What `resources` holds is let go at the end, the connection above all; left to the caller when this raises."""
+        """What `resources` holds is let go at the end, the connection above all; left to the caller when this raises.
+
+        `scrub` is told whether the history is settled (`ScanScope`).
+        """
         self._connection = connection
         self._scope = scope
         self._swap = swap
@@ -124,8 +127,7 @@ class Staging:
                 duration_ms=duration_ms,
                 strategy=strategy,
             )
-            if not self._swap.history_settled:
-                self._scrub()
+            self._scrub(self._swap.history_settled)
             return outcome
 
     def _add_page(self, page: Mapping[str, Staged]) -> None:

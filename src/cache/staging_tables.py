@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from cache.connection import roll_back
 from cache.kind_tables import owner_column
 from cache.rows import bindable, storable
 from kinds.kind import Kind
@@ -144,7 +145,7 @@ class StagingTables:
             self._forget(connection, staged)
             self.fill(connection, staged)
         except BaseException:
-            connection.execute("ROLLBACK")
+            roll_back(connection)
             raise
         connection.execute("COMMIT")
 

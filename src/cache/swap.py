@@ -194,18 +194,22 @@ class Swap:
             )
 
     def _note_rules(self) -> None:
-        """Without history, what comes of these rows will be of their rules; else somebody has to look (`history_scrub`)."""
+        """Without history, what comes of these rows will be of their rules; else somebody has to look (`history_scrub`).
+
+        Rows of other rules that have just gone into the history make it one of no known rules.
+        """
         scope = self._scope
-        if self.history_settled or scope.scope:
-            return
-        of_kind = "WHERE cluster = ? AND kind = ?"
-        noted = self._execute(
-            "INSERT OR IGNORE INTO main.history_rules (cluster, kind, rules) SELECT ?, ?, ? "
-            f"WHERE NOT EXISTS (SELECT 1 FROM main.deleted_objects {of_kind}) "
-            f"AND NOT EXISTS (SELECT 1 FROM main.changes {of_kind})",
-            (scope.cluster, scope.kind.name, rules_of(scope.redaction), *(scope.cluster, scope.kind.name) * 2),
-        )
-        self.history_settled = noted.rowcount == 1
+        of_kind = (scope.cluster, scope.kind.name)
+        into = "INTO main.history_rules (cluster, kind, rules)"
+        if scope.other_rules:
+            self._execute(f"INSERT OR REPLACE {into} VALUES (?, ?, '')", of_kind)
+        elif not self.history_settled and not scope.scope:
+            none = "NOT EXISTS (SELECT 1 FROM main.{} WHERE cluster = ? AND kind = ?)"
+            noted = self._execute(
+                f"INSERT OR IGNORE {into} SELECT ?, ?, ? WHERE {none.format('deleted_objects')} AND {none.format('changes')}",
+                (*of_kind, rules_of(scope.redaction), *of_kind, *of_kind),
+            )
+            self.history_settled = noted.rowcount == 1
 
     def _note_success(self, now: int) -> None:
         self._execute("UPDATE main.clusters SET last_success_at = ? WHERE name = ?", (now, self._scope.cluster))

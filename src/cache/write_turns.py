@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.11
 class WriteTurns:
     """One lock for all write transactions of a database, over all threads. Not for one within another.
 
-    `pause` takes as many seconds as it is told to, at least, and writes nothing.
+    `pause` takes as many seconds as it is told to, at least, and begins no transaction.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:

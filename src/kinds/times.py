@@ -8,14 +8,17 @@ from functools import lru_cache
 from kinds.record import Time
 
 
-@lru_cache(maxsize=4096)
 def to_time(text: str | None) -> Time | None:
     """`2026-01-02T03:04:05Z` or with fractions -> epoch seconds; None and "" -> None; ValueError on anything else.
 
-    Without a zone it is UTC, wherever this runs. Kept: most of an object's times are the same few seconds.
+    Without a zone it is UTC, wherever this runs.
     """
-    if not text:
-        return None
+    return _parsed(text) if text else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Time:
+    """Kept: most times of an object are the same few seconds."""
     found = datetime.fromisoformat(text)
     return Time(int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()))
 
