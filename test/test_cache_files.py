@@ -270,7 +270,6 @@ def test_a_full_disk_is_said_and_the_old_state_stays(manager: CacheManager, read
     assert scan(manager, "pods", pods(2000, version=2)).total == 2000
 
 
-@pytest.mark.parametrize("size", [0, 2 * PAGE, 20 * PAGE])
 def test_a_disk_that_fails_when_a_scan_begins_is_said(manager: CacheManager) -> None:
     scan(manager, "pods", pods(500))
     os.truncate(manager.path.with_name(f"{manager.path.name}-wal"), PAGE)
@@ -278,6 +277,7 @@ def test_a_disk_that_fails_when_a_scan_begins_is_said(manager: CacheManager) -> 
         manager.stage(CLUSTER, PODS)
 
 
+@pytest.mark.parametrize("size", [0, 2 * PAGE, 20 * PAGE])
 def test_a_database_that_could_not_be_replaced_on_a_full_disk_is_replaced_once_there_is_space(
     size: int, manager: CacheManager, reader: CacheReader
 ) -> None:
