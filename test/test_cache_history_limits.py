@@ -357,13 +357,17 @@ def test_text_goes_that_older_rules_stored_after_the_history_was_found_to_be_cle
 
 
 def test_the_rules_of_one_namespace_are_not_noted_for_the_others(manager: CacheManager) -> None:
-    for namespace in ("a", "b"):
-        secret = api_object("pods", "web-1", namespace, annotations={"token": CANARY})
-        scan(manager, "pods", staged("pods", secret), scope=namespace, redaction="1/a")
+    secret = api_object("pods", "web-1", "a", annotations={"token": CANARY})
+    clean = staged("pods", api_object("pods", "web-1", "b"))
+    scan(manager, "pods", staged("pods", secret), scope="a", redaction="1/a")
     with closing(sqlite3.connect(manager.path)) as connection, connection:
         connection.execute("DELETE FROM history_rules")  # as a migration leaves it where there were several rules
-    for namespace in ("a", "b"):
-        scan(manager, "pods", staged("pods", api_object("pods", "db-1", namespace)), scope=namespace, redaction="2/a")
+    scan(manager, "pods", clean, scope="b", redaction="2/a")
+    scan(manager, "pods", [], scope="a", redaction="1/a")  # the namespace is gone
+    with closing(sqlite3.connect(manager.path)) as connection, connection:
+        connection.execute("DELETE FROM cache_metadata WHERE scope = 'a'")
+    assert canaries(manager.path) != []
+    scan(manager, "pods", clean, scope="b", redaction="2/a")
     assert canaries(manager.path) == []
 
 
