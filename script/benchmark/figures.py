@@ -43,6 +43,11 @@ def milliseconds(values: Sequence[float]) -> str:
     return f"{statistics.median(values) * 1000:.1f} ms"
 
 
+def ratio_in_turns(some: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the ratios turn by turn: a shared machine that becomes slower meanwhile does so for both of a turn."""
+    return statistics.median(one / other for one, other in zip(some, others, strict=True))
+
+
 def percent(value: float) -> str:
     return f"{value * 100:.1f} %"
 
