@@ -64,7 +64,7 @@ def machine() -> str:
 
 HEAD = """# Benchmarks
 
-Written by `uv run python script/benchmark`. Ratios are of medians within one run, on one machine: compare ratios,
+Written by `uv run python script/benchmark`. Ratios are taken within one run, on one machine: compare ratios,
 not seconds. Memory is the sum of resident sets of the program and its MCP server, sampled every 20 ms.
 """
 
