@@ -309,19 +309,25 @@ def test_a_kind_is_scrubbed_when_all_of_its_namespaces_were_listed(manager: Cach
     assert canaries(manager.path) == []
 
 
-def test_what_a_broken_off_first_fill_stored_by_older_rules_leaves_no_text_when_it_is_deleted(
-    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def break_off_a_first_fill(manager: CacheManager, monkeypatch: pytest.MonkeyPatch, namespaces: list[str]) -> None:
+    """Four pods with a canary are stored by the rules 1, and then it ends."""
+
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
-    secrets = [api_object("pods", f"web-{n}", annotations={"token": CANARY}) for n in range(5)]
+    pods = (api_object("pods", f"web-{n}", namespaces[n % len(namespaces)], annotations={"token": CANARY}) for n in range(5))
     with monkeypatch.context() as broken, manager.stage(CLUSTER, KINDS["pods"], redaction="1/a") as staging:
+        broken.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
         broken.setattr("cache.swap.Swap._note_success", killed)
-        staging.add(staged("pods", *secrets))
+        staging.add(staged("pods", *pods))
         with pytest.raises(KeyboardInterrupt):
             staging.finish(resource_version="1")
+
+
+def test_what_a_broken_off_first_fill_stored_by_older_rules_leaves_no_text_when_it_is_deleted(
+    manager: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_off_a_first_fill(manager, monkeypatch, ["default"])
     assert set(canaries(manager.path)) == {"annotations"}
     scan(manager, "pods", staged("pods", api_object("pods", "db-1")), redaction="2/a")
     assert query(manager.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods'") != [(0,)]
@@ -331,16 +337,7 @@ def test_what_a_broken_off_first_fill_stored_by_older_rules_leaves_no_text_when_
 def test_text_of_older_rules_goes_when_namespaces_take_over_from_a_broken_off_list_of_the_cluster(
     manager: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
-    secrets = [api_object("pods", f"web-{n}", "ab"[n % 2], annotations={"token": CANARY}) for n in range(5)]
-    with monkeypatch.context() as broken, manager.stage(CLUSTER, KINDS["pods"], redaction="1/a") as staging:
-        broken.setattr("cache.swap.Swap._note_success", killed)
-        staging.add(staged("pods", *secrets))
-        with pytest.raises(KeyboardInterrupt):
-            staging.finish(resource_version="1")
+    break_off_a_first_fill(manager, monkeypatch, ["a", "b"])
     for namespace in ("a", "b"):
         scan(manager, "pods", staged("pods", api_object("pods", "db-1", namespace)), scope=namespace, redaction="2/a")
     assert query(manager.path, "SELECT count(*) FROM deleted_objects WHERE kind = 'pods'") == [(4,)]
