@@ -277,6 +277,13 @@ def test_a_disk_that_fails_when_a_scan_begins_is_said(manager: CacheManager) -> 
         manager.stage(CLUSTER, PODS)
 
 
+def test_a_disk_that_fails_when_changes_are_applied_is_said(manager: CacheManager) -> None:
+    scan(manager, "pods", pods(500))
+    os.truncate(manager.path.with_name(f"{manager.path.name}-wal"), PAGE)
+    with pytest.raises(CacheError, match="the disk is full or failing"):
+        manager.apply(CLUSTER, [delta("pods", ("ADDED", api_object("pods", "web-new")))])
+
+
 @pytest.mark.parametrize("size", [0, 2 * PAGE, 20 * PAGE])
 def test_a_database_that_could_not_be_replaced_on_a_full_disk_is_replaced_once_there_is_space(
     size: int, manager: CacheManager, reader: CacheReader

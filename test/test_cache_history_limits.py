@@ -28,6 +28,10 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def fill_history(path: Path, changes: int, deleted: int) -> None:
     """One of each a second, from START on; texts of the length that real ones have."""
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -279,9 +283,6 @@ def test_history_that_was_scrubbed_is_not_scrubbed_again(leaky: CacheManager) ->
 
 
 def test_a_scrub_that_was_interrupted_is_made_up_for_by_cleanup(leaky: CacheManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as broken:
         broken.setattr("cache.history_scrub._scrub_deleted", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -311,10 +312,6 @@ def test_a_kind_is_scrubbed_when_all_of_its_namespaces_were_listed(manager: Cach
 
 def break_off_a_first_fill(manager: CacheManager, monkeypatch: pytest.MonkeyPatch, namespaces: list[str]) -> None:
     """Four pods with a canary are stored by the rules 1, and then it ends."""
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     pods = (api_object("pods", f"web-{n}", namespaces[n % len(namespaces)], annotations={"token": CANARY}) for n in range(5))
     with monkeypatch.context() as broken, manager.stage(CLUSTER, KINDS["pods"], redaction="1/a") as staging:
         broken.setattr("cache.swap.FIRST_FILL_CHUNK", 2)
@@ -371,9 +368,6 @@ def test_the_rules_of_one_namespace_are_not_noted_for_the_others(manager: CacheM
 def test_a_scrub_that_was_interrupted_is_made_up_for_by_the_next_process(
     open_manager: Callable[..., CacheManager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> int:
-        raise KeyboardInterrupt
-
     first = open_manager()
     scan(first, "pods", staged("pods", api_object("pods", "web-1", annotations={"token": CANARY})), redaction="1/a")
     scan(first, "pods", [], redaction="1/a")

@@ -51,7 +51,8 @@ def unchanged_figures(control_plane: Any, environment: Mapping[str, str], databa
         "the changes since and compares every count with the API server's: one-shot, as `scanner scan` does it, with a watch for "
         "each kind that is closed again, and in a daemon that follows, whose watches are held. The changes are labels of pods. "
         "CPU is that of the scanner and its MCP server together, and what the ratios are of: a round mostly waits for watches to "
-        "be quiet. What a round wrote is the growth of the write-ahead log.",
+        "be quiet. The first ratio is the median of those of each full scan and the rounds after it. What a round wrote is the "
+        "growth of the write-ahead log.",
     )
     rounds = asyncio.run(_rounds(control_plane, environment, database, runs))
     whole = _cpu(rounds.full)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from cache.connection import snapshot
 from cache.delta import Delta, DeltaOutcome, Refusal
 from cache.delta_fold import DeltaFold
 from cache.object_rows import ObjectRows, StoredObjects
@@ -67,16 +68,13 @@ class DeltaApply:
 
     def run(self, deltas: Sequence[Delta], *, now: float, started_at: float) -> list[DeltaOutcome]:
         """One outcome for each delta, in order."""
-        self._connection.execute("BEGIN")  # one snapshot: the guards and the rows that they guard belong together
-        try:
+        with snapshot(self._connection):  # the guards and the rows that they guard belong together
             cluster_uid = self._cluster_uid()
             prepared: list[_Prepared] = []
             for number, delta in enumerate(deltas):
                 taken = {self._target(other.delta) for other in prepared if not other.why}
                 again = self._target(delta) in taken
                 prepared.append(_Prepared(delta, why="conflict") if again else self._prepare(delta, number))
-        finally:
-            self._connection.execute("COMMIT")
         for one in prepared:
             if one.fold is not None and one.tables is not None:
                 one.tables.create(self._connection)

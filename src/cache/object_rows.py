@@ -11,12 +11,11 @@ from typing import Any
 import orjson
 
 from cache.kind_tables import owner_column
-from cache.rows import RecordEncoder
+from cache.rows import IN_JSON_LIST, RecordEncoder, json_list
 from cache.staging_tables import KEYED_DETAILS, quoted
 from kinds.kind import Kind
 from kinds.record import Record
 
-IN_JSON_LIST = "IN (SELECT value FROM json_each(?))"
 SideRows = Mapping[str, Sequence[Sequence[Any]]]
 
 
@@ -119,10 +118,6 @@ def removed_row(rows: ObjectRows, last: StoredObject, manifest: bytes | None) ->
         rows.value(last, column) for column in ("uid", "namespace", "name", "resource_version", "created_at")
     )
     return uid, namespace, name, version, created, rows.as_json(last), manifest
-
-
-def json_list(values: Iterable[str]) -> str:
-    return orjson.dumps(list(values)).decode()
 
 
 def _plain(value: Any, type_: str) -> Any:

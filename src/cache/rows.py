@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from kinds.kind import Column
 from kinds.record import Record, SideRecord
 
+IN_JSON_LIST = "IN (SELECT value FROM json_each(?))"
 _LARGEST_INTEGER = 2**63 - 1
 _NULL = float("nan")
 """sqlite3_bind_double: "a NaN is stored as NULL" (SQLite's sqlite3VdbeMemSetDouble)."""
@@ -46,6 +47,11 @@ def _reader(names: Sequence[str]) -> Callable[[object], list[Any]]:
 def json_text(value: Any) -> str:
     """Compact JSON with sorted keys."""
     return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def json_list(values: Iterable[str]) -> str:
+    """The parameter of `IN_JSON_LIST`."""
+    return orjson.dumps(list(values)).decode()
 
 
 def _plain(value: Any) -> Any:

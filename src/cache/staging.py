@@ -18,7 +18,8 @@ from types import TracebackType
 from isal import isal_zlib
 
 from cache.change_history import object_changes
-from cache.object_rows import IN_JSON_LIST, ObjectRows, StoredObject, StoredObjects, json_list
+from cache.object_rows import ObjectRows, StoredObject, StoredObjects
+from cache.rows import IN_JSON_LIST, json_list
 from cache.scan_scope import ScanScope
 from cache.staging_tables import StagedRows, StagingTables, State, quoted
 from cache.swap import ScanOutcome, Swap

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-import orjson
-
 from cache.connection import roll_back
 from cache.kind_tables import owner_column
-from cache.rows import bindable, storable
+from cache.rows import IN_JSON_LIST, bindable, json_list, storable
 from kinds.kind import Kind
 
 
@@ -152,10 +150,10 @@ class StagingTables:
     def _forget(self, connection: sqlite3.Connection, staged: StagedRows) -> None:
         """Further rows of these objects; also of those whose own row is gone, since another one had their name in between."""
         uid = self._names.index("uid")
-        uids = orjson.dumps([*(row[uid] for row in staged.rows), *(same[0] for same in staged.same)]).decode()
+        uids = json_list([*(row[uid] for row in staged.rows), *(same[0] for same in staged.same)])
         tables = {self.changes: "uid", **{self.side(side.name): self.owner for side in self.kind.side_tables}}
         for table, owner in tables.items():
-            connection.execute(f"DELETE FROM {table} WHERE {owner} IN (SELECT value FROM json_each(?))", (uids,))
+            connection.execute(f"DELETE FROM {table} WHERE {owner} {IN_JSON_LIST}", (uids,))
 
 
 def insert(table: str, names: Sequence[str], *, replace: bool = False) -> str:

