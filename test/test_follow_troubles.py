@@ -14,7 +14,7 @@ from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
 from cache.refresh_requests import request_refresh
 from cache_fixtures import CLUSTER, Clock
-from configuration.errors import KindNotServed
+from configuration.errors import KindNotServed, ToolError
 from kinds.registry import KINDS
 from scan_fixtures import Failing, ScriptedTools, coordinator_with, pod, query
 from scanner.change_feed import ChangeFeed
@@ -206,6 +206,99 @@ async def test_a_refresh_request_lists_at_once_what_was_put_off(laboratory: Labo
     laboratory.coordinator.serve_requests()
     await laboratory.coordinator.settle()
     assert laboratory.lists() == 3
+
+
+# --- a cluster that is away
+
+DOWN = problem("Unreachable")
+
+
+def follower_that_waits_long(laboratory: Laboratory) -> ClusterFollower:
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    follower._delays = RetryDelays(jitter=lambda: 1.0, first=600)
+    return follower
+
+
+def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if part in record.getMessage()]
+
+
+async def test_a_check_that_hears_from_the_cluster_ends_the_wait_of_what_is_followed(
+    laboratory: Laboratory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "scanner")
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower_that_waits_long(laboratory)
+    laboratory.feed.answer = lambda _: DOWN
+    laboratory.feed.woken.set()
+    await eventually(lambda: lines(caplog, "cannot be followed"), "the trouble to be told")
+    laboratory.feed.answer = lambda _: None
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "following that goes on", 5)
+    assert lines(caplog, "cannot be followed") == [f"{CLUSTER} cannot be followed, what is cached stays: a scripted Unreachable"]
+    assert lines(caplog, "can be followed again") == [f"{CLUSTER} can be followed again (recovered after 1 failures)"]
+
+
+async def test_a_quiet_cluster_that_is_back_is_noticed_within_seconds(laboratory: Laboratory) -> None:
+    """Nothing comes of its watches: the poll that opens them again must not wait for something."""
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    laboratory.feed.answer = lambda _: DOWN
+    laboratory.feed.woken.set()
+    await eventually(lambda: follower._failing, "the trouble")
+    laboratory.feed.woken.clear()
+    laboratory.feed.answer = lambda _: None
+    await eventually(lambda: not follower._failing, "the recovery", 10)
+
+
+async def test_a_check_over_watches_that_are_not_heard_proves_nothing_about_them(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = follower_that_waits_long(laboratory)
+    laboratory.feed.answer = lambda _: DOWN
+    laboratory.feed.woken.set()
+    await eventually(lambda: follower._failing, "the trouble")
+    laboratory.feed.answer, laboratory.feed.live = lambda _: None, False
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    assert len(follower._failing) == 2
+
+
+@pytest.mark.parametrize(("seconds", "put_off"), [(1800, ""), (240, "pods")], ids=["all of it", "one kind"])
+async def test_what_is_lost_while_a_cluster_is_away_is_listed_as_soon_as_following_hears_from_it(
+    laboratory: Laboratory, caplog: pytest.LogCaptureFixture, seconds: float, put_off: str
+) -> None:
+    """Not when the delay after its failures has passed, which grows to ten minutes."""
+    caplog.set_level("INFO", "scanner")
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    laboratory.feed.answer = lambda _: DOWN
+    laboratory.feed.woken.set()
+    await eventually(lambda: lines(caplog, "cannot be followed"), "the trouble to be told")
+    laboratory.clock.now += seconds
+    await laboratory.tick()
+    assert not laboratory.coordinator._outcomes.may_try(CLUSTER, put_off)
+    laboratory.feed.answer = only("pods", problem("Expired", 410))
+    await eventually(lambda: laboratory.lists() == 2, "pods to be listed")
+    assert len(lines(caplog, "can be followed again")) == 1
+
+
+async def test_kinds_that_fail_together_are_told_in_one_line(laboratory: Laboratory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "scanner")
+    follower = ClusterFollower(CLUSTER, laboratory.feed, FollowerEvents(_no_loss, _no_loss, print, print))  # type: ignore[arg-type]
+    states = [KeptScope(KINDS[name], "", "1", "1", 0) for name in list(KINDS)[:8]]
+    for state in states:
+        follower.follow(state)
+    await follower._failed([(state, ToolError("away")) for state in states[:7]])
+    follower.answered(states)
+    several = f"{', '.join(list(KINDS)[:5])} and 2 more"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{CLUSTER} {several} cannot be followed, what is cached stays: away",
+        f"{CLUSTER} {several} can be followed again (recovered after 1 failures)",
+    ]
 
 
 # --- failing watches
@@ -404,7 +497,7 @@ async def test_more_scopes_than_one_call_takes_are_followed_and_counted_in_parts
     feed = ChangeFeed(laboratory.tools, laboratory.coordinator._cache, timeout_seconds=7, clock=laboratory.clock)  # type: ignore[arg-type]
     feed._write = lambda *_: None  # type: ignore[method-assign]  # none of them was listed
     laboratory.feed.answer = lambda watch: problem("TooMany") if int(watch["namespace"][5:]) >= 300 else None
-    follower = ClusterFollower(CLUSTER, feed, FollowerEvents(_no_loss, _no_loss, lambda *_: None))
+    follower = ClusterFollower(CLUSTER, feed, FollowerEvents(_no_loss, _no_loss, lambda *_: None, lambda *_: None))
     for scope in scopes:
         follower.follow(scope)
     task = asyncio.create_task(follower.run())

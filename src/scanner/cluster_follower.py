@@ -22,6 +22,8 @@ from scanner.retry_delays import RetryDelays, seconds_asked_for
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 25
+RECOVERY_POLL_SECONDS = 2
+"""Of what failed: watches that are open again, but of which nothing comes, would let a longer one wait to its end."""
 MOST_POLLED = 500
 """In one poll: more than the MCP server holds, less than it takes. What it has no room for is left out of the next one."""
 FRESHNESS_SECONDS = 30.0
@@ -30,6 +32,8 @@ GATHER_SECONDS = 0.1
 """Kinds that begin to be followed at about the same time are asked for together."""
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+NAMES_TOLD = 5
+"""Of what fails together, in the log."""
 EVERYTHING = ""
 """Key of the delay when all that is followed fails."""
 
@@ -38,11 +42,13 @@ EVERYTHING = ""
 class FollowerEvents:
     """Who hears of what. `lost`: these can no longer be followed from where they are, and why (Lost, or an error).
 
-    `failing`: new troubles of kinds, each once; they are tried again from here. `changed`: a stored batch.
+    `failing`: new troubles of kinds, each once; they are tried again from here. `answers`: the cluster does again, of
+    kinds (their names) that failed here. `changed`: a stored batch.
     """
 
     lost: Callable[[str, Sequence[tuple[KeptScope, str | K8sMcpError]]], Awaitable[None]]
     failing: Callable[[str, Sequence[tuple[Kind, str, K8sMcpError]]], Awaitable[None]]
+    answers: Callable[[str, Collection[str]], None]
     changed: Callable[[str, Taken], None]
 
 
@@ -137,7 +143,8 @@ class ClusterFollower:
         taken: Sequence[Taken] = ()
         async with self._turn:
             ready, later = self._ready(float(poll_seconds))
-            answer = await self._poll(ready, max(1, math.ceil(later))) if ready and not self._waiting else None
+            wait = min(later, RECOVERY_POLL_SECONDS) if any(one.key in self._failing for one in ready) else later
+            answer = await self._poll(ready, max(1, math.ceil(wait))) if ready and not self._waiting else None
             if answer is not None:
                 taken = await self._store([one for one in ready if self._states.get(one.key) is one], answer)
         if answer is not None:
@@ -190,20 +197,23 @@ class ClusterFollower:
         """Pass on what changed, what is lost, what fails and what works again."""
         lost: list[tuple[KeptScope, str | K8sMcpError]] = []
         failed: list[tuple[KeptScope, K8sMcpError]] = []
-        fine: list[KeptScope] = []
+        heard: list[KeptScope] = []
         for one in taken:
             if one.lost:
                 lost.append((one.state, one.lost))
+                if one.lost == "expired":
+                    heard.append(one.state)
             elif isinstance(one.error, NotPermitted | NotFound | KindNotServed):
                 lost.append((one.state, one.error))
+                heard.append(one.state)
             elif one.error is not None and one.state.held:
                 failed.append((one.state, one.error))
             elif one.error is None:
                 if one.state.heard_at:  # else another one ended the wait before the API server answered this one
-                    fine.append(one.state)
+                    heard.append(one.state)
                 if one.changes:
                     self._events.changed(self.cluster, one)
-        self._recovered(fine)
+        self.answered(heard)
         await self._failed(failed)
         if lost:
             self._drop([state.key for state, _ in lost if self._states.get(state.key) is state])
@@ -219,7 +229,7 @@ class ClusterFollower:
         now = self._steady()
         new = [(state.kind, state.scope, error) for state, error in failed if state.key not in self._failing]
         self._failing |= {state.key for state, _ in failed}
-        if failed and all(key in self._failing for key, state in self._states.items() if state.held):
+        if failed and self._all_are_failing():
             self._delays.failed(EVERYTHING, now, at_least=max(seconds_asked_for(error) for _, error in failed))
         else:
             for state, error in failed:
@@ -228,31 +238,35 @@ class ClusterFollower:
             self._log_failing(new)
             await self._events.failing(self.cluster, new)
 
-    def _log_failing(self, new: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
-        if len(new) > 1 and len(self._failing) == len(self._states):
-            self._is_down = True
-            log.warning("%s cannot be followed, what is cached stays: %s", self.cluster, one_line(new[0][2]))
-            return
-        for kind, scope, error in new:
-            log.warning("%s %s cannot be followed, what is cached stays: %s", self.cluster, _named(kind, scope), one_line(error))
+    def _all_are_failing(self) -> bool:
+        return all(key in self._failing for key, state in self._states.items() if state.held)
 
-    def _recovered(self, fine: Collection[KeptScope]) -> None:
-        """Say once that the cluster can be followed again, not for each of its kinds."""
-        again = [state for state in fine if state.key in self._failing]
-        if not again:
+    def _log_failing(self, new: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
+        """One line, however many there are: nearly always they fail for the same reason."""
+        self._is_down = len(self._states) > 1 and self._all_are_failing()
+        what = "" if self._is_down else f" {_named([(kind, scope) for kind, scope, _ in new])}"
+        log.warning("%s%s cannot be followed, what is cached stays: %s", self.cluster, what, one_line(new[0][2]))
+
+    def answered(self, heard: Collection[KeptScope]) -> None:
+        """The API server told of these, here or in a check: what failed is asked for at once.
+
+        That is said once, not for each kind; and whoever else leaves the cluster alone hears of it.
+        """
+        again = [state for state in heard if state.key in self._failing]
+        if not again and not (heard and self._is_down):
             return
-        failures = self._delays.succeeded(EVERYTHING)
-        failures = max([failures, *(self._delays.succeeded(state.key) for state in again)])
+        failures = max([self._delays.succeeded(EVERYTHING), *(self._delays.succeeded(state.key) for state in again)])
         self._failing -= {state.key for state in again}
-        if self._is_down:
-            log.info("%s is followed again (recovered after %d failures)", self.cluster, failures)
-        elif not self._was_down:
-            for state in again:
-                what = _named(state.kind, state.scope)
-                log.info("%s %s is followed again (recovered after %d failures)", self.cluster, what, failures)
+        if self._is_down or not self._was_down:
+            what = "" if self._is_down else f" {_named([(state.kind, state.scope) for state in again])}"
+            log.info("%s%s can be followed again (recovered after %d failures)", self.cluster, what, failures)
         self._was_down = bool(self._failing) and (self._is_down or self._was_down)
         self._is_down = False
+        self._interrupt.set()
+        self._events.answers(self.cluster, {state.kind.name for state in again})
 
 
-def _named(kind: Kind, scope: str) -> str:
-    return f"{kind.name} in namespace {scope}" if scope else kind.name
+def _named(scopes: Sequence[tuple[Kind, str]]) -> str:
+    names = [f"{kind.name} in namespace {scope}" if scope else kind.name for kind, scope in scopes]
+    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+    return ", ".join(names[:NAMES_TOLD]) + more

@@ -117,6 +117,8 @@ class KeepingUp:
                     state = follower.state((kind.name, row.scope)) if follower else None
                     (others if state is None else followed).append(state or kept_scope(kind, row))
             checks = await self._check.verify(cluster, followed, hold=True) if followed else []
+            if follower is not None:
+                follower.answered([check.state for check in checks if check.checked_at and check.state.live])
         if others:
             checks += await self._check.verify(cluster, others, hold=False)
         return checks

@@ -87,7 +87,12 @@ class ScanCoordinator:
             finished=self._finished,
             clock=clock,
         )
-        self._events = FollowerEvents(self._lost, self._outcomes.record, self._changed)
+        self._events = FollowerEvents(
+            lost=self._lost,
+            failing=self._outcomes.record,
+            answers=self._outcomes.cluster_answers,
+            changed=self._changed,
+        )
         self.on_changes: OnChanges | None = None
         """Called after each stored batch of changes."""
         self.progress_at = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cache.cache_manager import CacheManager
 from cache.freshness import WHOLE_CLUSTER, Freshness
@@ -87,8 +87,10 @@ class ScanOutcomes:
             self._told(KindReport(cluster=cluster, kind=kind.name, outcome="failed", error=one_line(error))) for kind in kinds
         ]
 
-    def cluster_answers(self, cluster: str) -> None:
-        """Say so, when it did not before."""
+    def cluster_answers(self, cluster: str, kinds: Collection[str] = ()) -> None:
+        """Say so, when it did not before. `kinds` (their names) failed, and may be tried again at once."""
+        for kind in kinds:
+            self._delays.forget((cluster, kind))
         if failures := self._delays.succeeded((cluster, "")):
             log.info("%s answers again (recovered after %d failures)", cluster, failures)
 
