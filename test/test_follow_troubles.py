@@ -14,7 +14,7 @@ from cache.cache_manager import CacheManager
 from cache.cache_reader import CacheReader
 from cache.refresh_requests import request_refresh
 from cache_fixtures import CLUSTER, Clock
-from configuration.errors import KindNotServed, ToolError
+from configuration.errors import ClusterError, KindNotServed
 from kinds.registry import KINDS
 from scan_fixtures import Failing, ScriptedTools, coordinator_with, pod, query
 from scanner.change_feed import ChangeFeed
@@ -71,9 +71,11 @@ class ScriptedChanges:
         answers = [self.answer(watch) if arguments["hold"] else self.unheld or self.answer(watch) for watch in watches]
         if arguments["wait_seconds"] and not any(answers):
             self.polling += 1
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.woken.wait(), arguments["wait_seconds"])
-            self.polling -= 1
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.woken.wait(), arguments["wait_seconds"])
+            finally:
+                self.polling -= 1
             self.woken.clear()
             answers = [self.answer(watch) for watch in watches]
         results = [
@@ -129,7 +131,7 @@ async def laboratory(open_manager: Callable[..., CacheManager], clock: Clock) ->
 
     coordinator = coordinator_with(
         tools, manager, reader, contexts=contexts, kinds={name: KINDS[name] for name in ("pods", "services")}, clock=clock,
-        schedule=Schedule(static_interval=1800, dynamic_interval=300, cleanup_interval=300),
+        schedule=Schedule(static_interval=1800, dynamic_interval=300, cleanup_interval=300, full_list_interval=1_000_000),
         lost=LostKinds(steady, RetryDelays(jitter=lambda: 1.0)),
     )  # fmt: skip
     found = Laboratory(coordinator, tools, feed, clock, steady)
@@ -215,7 +217,7 @@ DOWN = problem("Unreachable")
 
 def follower_that_waits_long(laboratory: Laboratory) -> ClusterFollower:
     follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    follower._delays = RetryDelays(jitter=lambda: 1.0, first=600)
+    follower.failures._delays = RetryDelays(jitter=lambda: 1.0, first=600)
     return follower
 
 
@@ -234,11 +236,11 @@ async def test_a_check_that_hears_from_the_cluster_ends_the_wait_of_what_is_foll
     laboratory.feed.woken.set()
     await eventually(lambda: lines(caplog, "cannot be followed"), "the trouble to be told")
     laboratory.feed.answer = lambda _: None
-    laboratory.clock.now += 240
+    laboratory.clock.now += 1800
     await laboratory.tick()
     await eventually(lambda: laboratory.feed.polling, "following that goes on", 5)
     assert lines(caplog, "cannot be followed") == [f"{CLUSTER} cannot be followed, what is cached stays: a scripted Unreachable"]
-    assert lines(caplog, "can be followed again") == [f"{CLUSTER} can be followed again (recovered after 1 failures)"]
+    assert lines(caplog, "can be followed again") == [f"{CLUSTER} can be followed again (recovered after 1 failure)"]
 
 
 async def test_a_quiet_cluster_that_is_back_is_noticed_within_seconds(laboratory: Laboratory) -> None:
@@ -248,10 +250,10 @@ async def test_a_quiet_cluster_that_is_back_is_noticed_within_seconds(laboratory
     follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
     laboratory.feed.answer = lambda _: DOWN
     laboratory.feed.woken.set()
-    await eventually(lambda: follower._failing, "the trouble")
+    await eventually(lambda: follower.failures, "the trouble")
     laboratory.feed.woken.clear()
     laboratory.feed.answer = lambda _: None
-    await eventually(lambda: not follower._failing, "the recovery", 10)
+    await eventually(lambda: not follower.failures, "the recovery", 10)
 
 
 async def test_a_check_over_watches_that_are_not_heard_proves_nothing_about_them(laboratory: Laboratory) -> None:
@@ -260,11 +262,11 @@ async def test_a_check_over_watches_that_are_not_heard_proves_nothing_about_them
     follower = follower_that_waits_long(laboratory)
     laboratory.feed.answer = lambda _: DOWN
     laboratory.feed.woken.set()
-    await eventually(lambda: follower._failing, "the trouble")
+    await eventually(lambda: follower.failures, "the trouble")
     laboratory.feed.answer, laboratory.feed.live = lambda _: None, False
     laboratory.clock.now += 240
     await laboratory.tick()
-    assert len(follower._failing) == 2
+    assert len(follower.failures) == 2
 
 
 @pytest.mark.parametrize(("seconds", "put_off"), [(1800, ""), (240, "pods")], ids=["all of it", "one kind"])
@@ -286,19 +288,74 @@ async def test_what_is_lost_while_a_cluster_is_away_is_listed_as_soon_as_followi
     assert len(lines(caplog, "can be followed again")) == 1
 
 
-async def test_kinds_that_fail_together_are_told_in_one_line(laboratory: Laboratory, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "scanner")
-    follower = ClusterFollower(CLUSTER, laboratory.feed, FollowerEvents(_no_loss, _no_loss, print, print))  # type: ignore[arg-type]
-    states = [KeptScope(KINDS[name], "", "1", "1", 0) for name in list(KINDS)[:8]]
-    for state in states:
-        follower.follow(state)
-    await follower._failed([(state, ToolError("away")) for state in states[:7]])
-    follower.answered(states)
-    several = f"{', '.join(list(KINDS)[:5])} and 2 more"
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{CLUSTER} {several} cannot be followed, what is cached stays: away",
-        f"{CLUSTER} {several} can be followed again (recovered after 1 failures)",
-    ]
+async def test_a_list_that_was_put_off_by_the_api_server_itself_is_not_hurried_by_the_watch_of_its_kind(
+    laboratory: Laboratory,
+) -> None:
+    await laboratory.tick()
+    busy = ClusterError("too many requests", status=429, retry_after_seconds=400)
+    laboratory.tools.before_page = Failing(busy, lambda _c, kind, _t: kind == "pods")
+    laboratory.clock.now += 1_000_000
+    await laboratory.tick()
+    assert laboratory.lists() == 2, "what is due was listed, in vain"
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    laboratory.feed.answer = only("pods", DOWN)
+    laboratory.feed.woken.set()
+    await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
+    laboratory.feed.answer = lambda _: None
+    await eventually(lambda: ("pods", "") not in follower.failures, "the recovery")
+    laboratory.clock.now += 390
+    await laboratory.tick()
+    assert laboratory.lists() == 2
+    laboratory.clock.now += 20
+    await laboratory.tick()
+    assert laboratory.lists() == 3
+
+
+async def test_a_check_that_hears_that_a_kind_is_to_be_listed_ends_the_wait_of_the_others(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = follower_that_waits_long(laboratory)
+    laboratory.feed.answer = lambda _: DOWN
+    laboratory.feed.woken.set()
+    await eventually(lambda: len(follower.failures) == 2, "the trouble")
+    laboratory.feed.answer = lambda watch: (
+        problem("Expired", 410) if laboratory.lists() == 1 and watch["kind"] == "pods" else None
+    )
+    laboratory.clock.now += 240
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.asks[-1] == ["services", "pods"], "following that goes on", 5)
+
+
+async def test_a_failing_kind_of_which_nothing_is_heard_does_not_make_the_others_written_at_each_poll(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    laboratory.feed.answer = only("pods", DOWN)
+    laboratory.feed.woken.set()
+    await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
+    writes = []
+    apply = laboratory.coordinator._cache.apply
+    monkeypatch.setattr(laboratory.coordinator._cache, "apply", lambda *given: writes.append(given) or apply(*given))
+    laboratory.feed.woken.clear()
+    asked = len(laboratory.feed.asks)
+    laboratory.feed.answer = only("pods", {"heard_at": None})
+    await eventually(lambda: len(laboratory.feed.asks) >= asked + 4, "short polls")
+    assert len(writes) <= 1, "what was due"
+
+
+async def test_what_the_server_has_no_room_for_is_no_longer_failing(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    laboratory.feed.answer = only("pods", DOWN)
+    laboratory.feed.woken.set()
+    await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
+    laboratory.feed.answer = only("pods", problem("TooMany"))
+    await eventually(lambda: ("pods", "") not in follower.failures, "no more of it")
 
 
 # --- failing watches
@@ -523,7 +580,8 @@ async def _no_loss(*_: Any) -> None:
 
 async def test_hundreds_of_turns_leave_no_task_and_no_state_behind(laboratory: Laboratory) -> None:
     await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await eventually(lambda: laboratory.feed.polling and len(laboratory.feed.asks[-1]) == 2, "a poll of both that waits")
+    await asyncio.sleep(0.05)
     tasks = len(asyncio.all_tasks())
     follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
     turns = len(laboratory.feed.asks)
@@ -537,9 +595,9 @@ async def test_hundreds_of_turns_leave_no_task_and_no_state_behind(laboratory: L
     await eventually(lambda: len(laboratory.feed.asks) >= turns + 300, "three hundred turns")
     laboratory.feed.answer = lambda _: None
     await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    assert len(asyncio.all_tasks()) <= tasks
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks, "the tasks of the turns to end")
     assert len(follower._states) == 2
-    assert follower._delays._states == {}
+    assert follower.failures._delays._states == {}
 
 
 async def test_it_stops_at_once_while_a_poll_waits(laboratory: Laboratory) -> None:

@@ -76,6 +76,11 @@ class ClusterError(K8sMcpError):
 class Unreachable(ClusterError):
     """No answer at all: connection refused, timed out, TLS or name resolution failed."""
 
+    @property
+    def was_silent(self) -> bool:
+        """Whether it took the request and did not answer in the time that it was given (aiohttp's SocketTimeoutError)."""
+        return self.reason == "SocketTimeoutError"
+
 
 class Unauthorized(ClusterError):
     """HTTP 401: the credentials are wrong or have expired."""

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from configuration.command_line import one_line
 from configuration.errors import K8sMcpError, KindNotServed, NotFound, NotPermitted, ToolError
 from kinds.kind import Kind
 from scanner.change_answers import ChangesAnswer
 from scanner.change_feed import ChangeFeed, Taken
+from scanner.follow_failures import FollowFailures
 from scanner.kept_scope import KeptScope, ScopeKey
-from scanner.retry_delays import RetryDelays, seconds_asked_for
+from scanner.retry_delays import RetryDelays
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,6 @@ FRESHNESS_SECONDS = 30.0
 """Where nothing changed, how fresh that is is written at most this often."""
 GATHER_SECONDS = 0.1
 """Kinds that begin to be followed at about the same time are asked for together."""
-FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 60.0
-NAMES_TOLD = 5
-"""Of what fails together, in the log."""
-EVERYTHING = ""
-"""Key of the delay when all that is followed fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +64,8 @@ class ClusterFollower:
         self._events = events
         self._freshness_seconds = freshness_seconds
         self._steady = steady
-        self._delays = delays or RetryDelays(first=FIRST_RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS)
         self._states: dict[ScopeKey, KeptScope] = {}
-        self._failing: set[ScopeKey] = set()
-        self._is_down = False
-        """Everything fails, and that was said."""
-        self._was_down = False
-        """Some of it has recovered since."""
+        self.failures = FollowFailures(cluster, self._states, delays=delays, steady=steady)
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._interrupt = asyncio.Event()
@@ -88,7 +77,7 @@ class ClusterFollower:
     def follow(self, state: KeptScope) -> None:
         """From the next poll on, which is at once. A scope that is followed already goes on from this state."""
         self._states[state.key] = state
-        self._delays.forget(state.key)
+        self.failures.begin(state.key)
         self._something.set()
         self._interrupt.set()
 
@@ -109,7 +98,7 @@ class ClusterFollower:
     def _drop(self, keys: Iterable[ScopeKey]) -> None:
         for key in keys:
             self._states.pop(key, None)
-            self._failing.discard(key)
+            self.failures.forget(key)
         if not self._states:
             self._something.clear()
 
@@ -143,7 +132,7 @@ class ClusterFollower:
         taken: Sequence[Taken] = ()
         async with self._turn:
             ready, later = self._ready(float(poll_seconds))
-            wait = min(later, RECOVERY_POLL_SECONDS) if any(one.key in self._failing for one in ready) else later
+            wait = min(later, RECOVERY_POLL_SECONDS) if any(one.key in self.failures for one in ready) else later
             answer = await self._poll(ready, max(1, math.ceil(wait))) if ready and not self._waiting else None
             if answer is not None:
                 taken = await self._store([one for one in ready if self._states.get(one.key) is one], answer)
@@ -156,10 +145,9 @@ class ClusterFollower:
 
     def _ready(self, longest: float) -> tuple[list[KeptScope], float]:
         """What may be asked for now, and in how many seconds, at most `longest`, something else may be."""
-        now = self._steady()
-        if (seconds := self._delays.wait_seconds(EVERYTHING, now)) > 0:
+        if (seconds := self.failures.wait_seconds()) > 0:
             return [], min(longest, seconds)
-        waits = {key: self._delays.wait_seconds(key, now) for key, state in self._states.items() if state.held}
+        waits = {key: self.failures.wait_seconds(key) for key, state in self._states.items() if state.held}
         later = min((seconds for seconds in waits.values() if seconds > 0), default=longest)
         ready = [self._states[key] for key, seconds in waits.items() if seconds <= 0]
         return ready[:MOST_POLLED], min(longest, later)
@@ -187,7 +175,7 @@ class ClusterFollower:
     async def _store(self, states: Sequence[KeptScope], answer: ChangesAnswer) -> list[Taken]:
         now = self._steady()
         due = now - self._freshness_written_at >= self._freshness_seconds
-        recovered = any(state.key in self._failing for state in states)
+        recovered = any((one.kind, one.namespace) in self.failures for one in answer.results if one.heard_at and not one.error)
         taken = await self._feed.store(self.cluster, states, answer, strategy="follow", write_freshness=due or recovered)
         if due:
             self._freshness_written_at = now
@@ -197,23 +185,22 @@ class ClusterFollower:
         """Pass on what changed, what is lost, what fails and what works again."""
         lost: list[tuple[KeptScope, str | K8sMcpError]] = []
         failed: list[tuple[KeptScope, K8sMcpError]] = []
-        heard: list[KeptScope] = []
+        fine: list[KeptScope] = []
         for one in taken:
             if one.lost:
                 lost.append((one.state, one.lost))
-                if one.lost == "expired":
-                    heard.append(one.state)
-            elif isinstance(one.error, NotPermitted | NotFound | KindNotServed):
+            elif one.error is not None and is_answer(one.error, one.lost):
                 lost.append((one.state, one.error))
-                heard.append(one.state)
             elif one.error is not None and one.state.held:
                 failed.append((one.state, one.error))
-            elif one.error is None:
+            elif one.error is not None:
+                self.failures.forget(one.state.key)
+            else:
                 if one.state.heard_at:  # else another one ended the wait before the API server answered this one
-                    heard.append(one.state)
+                    fine.append(one.state)
                 if one.changes:
                     self._events.changed(self.cluster, one)
-        self.answered(heard)
+        self.answered(fine, [one.state for one in taken if is_answer(one.error, one.lost)])
         await self._failed(failed)
         if lost:
             self._drop([state.key for state, _ in lost if self._states.get(state.key) is state])
@@ -225,48 +212,16 @@ class ClusterFollower:
         await self._failed([(state, error) for state in self._states.values() if state.held])
 
     async def _failed(self, failed: Sequence[tuple[KeptScope, K8sMcpError]]) -> None:
-        """Leave what fails alone for a while: all of it together when it is all, nearly always a cluster that does not answer."""
-        now = self._steady()
-        new = [(state.kind, state.scope, error) for state, error in failed if state.key not in self._failing]
-        self._failing |= {state.key for state, _ in failed}
-        if failed and self._all_are_failing():
-            self._delays.failed(EVERYTHING, now, at_least=max(seconds_asked_for(error) for _, error in failed))
-        else:
-            for state, error in failed:
-                self._delays.failed(state.key, now, at_least=seconds_asked_for(error))
-        if new:
-            self._log_failing(new)
+        if new := self.failures.failed(failed):
             await self._events.failing(self.cluster, new)
 
-    def _all_are_failing(self) -> bool:
-        return all(key in self._failing for key, state in self._states.items() if state.held)
-
-    def _log_failing(self, new: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
-        """One line, however many there are: nearly always they fail for the same reason."""
-        self._is_down = len(self._states) > 1 and self._all_are_failing()
-        what = "" if self._is_down else f" {_named([(kind, scope) for kind, scope, _ in new])}"
-        log.warning("%s%s cannot be followed, what is cached stays: %s", self.cluster, what, one_line(new[0][2]))
-
-    def answered(self, heard: Collection[KeptScope]) -> None:
-        """The API server told of these, here or in a check: what failed is asked for at once.
-
-        That is said once, not for each kind; and whoever else leaves the cluster alone hears of it.
-        """
-        again = [state for state in heard if state.key in self._failing]
-        if not again and not (heard and self._is_down):
-            return
-        failures = max([self._delays.succeeded(EVERYTHING), *(self._delays.succeeded(state.key) for state in again)])
-        self._failing -= {state.key for state in again}
-        if self._is_down or not self._was_down:
-            what = "" if self._is_down else f" {_named([(state.kind, state.scope) for state in again])}"
-            log.info("%s%s can be followed again (recovered after %d failures)", self.cluster, what, failures)
-        self._was_down = bool(self._failing) and (self._is_down or self._was_down)
-        self._is_down = False
-        self._interrupt.set()
-        self._events.answers(self.cluster, {state.kind.name for state in again})
+    def answered(self, fine: Collection[KeptScope], lost: Collection[KeptScope] = ()) -> None:
+        """The API server told of these, here or in a check (`lost`: that changes do not lead on): who waits for that hears it."""
+        kinds = self.failures.answered(fine, lost)
+        if kinds is not None:
+            self._events.answers(self.cluster, kinds)
 
 
-def _named(scopes: Sequence[tuple[Kind, str]]) -> str:
-    names = [f"{kind.name} in namespace {scope}" if scope else kind.name for kind, scope in scopes]
-    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-    return ", ".join(names[:NAMES_TOLD]) + more
+def is_answer(error: K8sMcpError | None, lost: str) -> bool:
+    """Whether the API server said itself that a scope cannot be followed from where it is."""
+    return lost == "expired" or isinstance(error, NotPermitted | NotFound | KindNotServed)

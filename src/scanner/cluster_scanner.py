@@ -32,8 +32,6 @@ LONGEST_PAGE_PAUSE_SECONDS = 60.0
 SHOWN_MALFORMED = 5
 MOST_SECONDS = 86_400
 """That k8s_export_page takes as the caller's patience."""
-SILENT = "SocketTimeoutError"
-"""Reason of Unreachable when the API server took the request and did not answer in the time that it was given."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -208,7 +206,7 @@ class ClusterScanner:
 def _may_pass(error: ClusterError | ToolTimeout) -> bool:
     """Whether trying again in a second makes sense. A timeout has waited long enough already."""
     if isinstance(error, Unreachable):
-        return error.reason != SILENT
+        return not error.was_silent
     passing = isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
     return passing and seconds_asked_for(error) <= LONGEST_PAGE_PAUSE_SECONDS
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from configuration.command_line import one_line
 from configuration.errors import K8sMcpError, KindNotServed, NotFound, NotPermitted, ToolTimeout, Unreachable
 from kinds.kind import Kind
-from scanner.cluster_scanner import SILENT, ClusterScanner, OnProgress, Progress
+from scanner.cluster_scanner import ClusterScanner, OnProgress, Progress
 from scanner.fair_slots import FairSlots
 from scanner.keeping_up import KeepingUp, Rows
 from scanner.kind_check import Verification
@@ -215,7 +215,7 @@ def _raise_if_down(checks: Sequence[Verification]) -> None:
     """Raise when nothing of several kinds could be connected to. A watch that is silent is another matter: LISTs may go on."""
     errors = [check.error for check in checks]
     if len({check.state.kind.name for check in checks}) > 1 and all(
-        isinstance(error, Unreachable) and error.reason != SILENT for error in errors
+        isinstance(error, Unreachable) and not error.was_silent for error in errors
     ):
         raise next(error for error in errors if error is not None)
 

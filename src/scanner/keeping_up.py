@@ -12,7 +12,7 @@ from configuration.errors import NotPermitted
 from kinds.kind import Kind
 from mcp_tools.tool_loader import ToolLoader
 from scanner.change_feed import LIST_CHANGES, ChangeFeed
-from scanner.cluster_follower import ClusterFollower, FollowerEvents
+from scanner.cluster_follower import ClusterFollower, FollowerEvents, is_answer
 from scanner.kept_scope import KeptScope, kept_scope
 from scanner.kind_check import COUNT_OBJECTS, KindCheck, Verification
 from scanner.retry_delays import RetryDelays
@@ -118,7 +118,8 @@ class KeepingUp:
                     (others if state is None else followed).append(state or kept_scope(kind, row))
             checks = await self._check.verify(cluster, followed, hold=True) if followed else []
             if follower is not None:
-                follower.answered([check.state for check in checks if check.checked_at and check.state.live])
+                fine = [check.state for check in checks if check.checked_at and check.state.live]
+                follower.answered(fine, [check.state for check in checks if is_answer(check.error, check.lost)])
         if others:
             checks += await self._check.verify(cluster, others, hold=False)
         return checks

@@ -14,10 +14,21 @@ NOT_PERMITTED_SECONDS = 1800.0
 """RBAC changes rarely: a refused kind is asked for again this often at most."""
 
 
+LASTING_SECONDS = 120.0
+"""What fails again within so long after it had recovered had not: a watch that breaks seconds after each start.
+
+As in client-go (tools/cache/reflector.go: defaultBackoffReset).
+"""
+
+
 @dataclass(slots=True)
 class _State:
     failures: int
     not_before: float
+    asked_until: float
+    """Until when the API server asked to be left alone."""
+    until_heard: bool
+    recovered_at: float | None = None
 
 
 class RetryDelays:
@@ -39,15 +50,21 @@ class RetryDelays:
         state = self._states.get(key)
         return state is None or not now < state.not_before <= now + NOT_PERMITTED_SECONDS
 
-    def failed(self, key: Hashable, now: float, *, permitted: bool = True, at_least: float = 0.0) -> int:
+    def failed(
+        self, key: Hashable, now: float, *, permitted: bool = True, at_least: float = 0.0, until_heard: bool = False
+    ) -> int:
         """Put the next try off; `permitted` False when the API server said 403. How many failures in a row these are.
 
-        `at_least`: the seconds that the API server asked for, believed up to the longest delay of all.
+        `at_least`: the seconds that the API server asked for, believed up to the longest delay of all. `until_heard`: nothing
+        was wrong but that nothing could be reached (see `heard`).
         """
-        failures = self._states[key].failures + 1 if key in self._states else 1
+        state = self._states.get(key)
+        lasted = state is not None and state.recovered_at is not None and now - state.recovered_at >= LASTING_SECONDS
+        failures = 1 if state is None or lasted else state.failures + 1
+        asked_for = min(at_least, LONGEST_SECONDS)
         seconds = min(self._longest, self._first * 2.0 ** min(failures - 1, 20)) if permitted else NOT_PERMITTED_SECONDS
-        wait = max(seconds * (0.5 + self._jitter() / 2), min(at_least, LONGEST_SECONDS))
-        self._states[key] = _State(failures, now + wait)
+        wait = max(seconds * (0.5 + self._jitter() / 2), asked_for)
+        self._states[key] = _State(failures, now + wait, now + asked_for, until_heard)
         return failures
 
     def failures(self, key: Hashable) -> int:
@@ -61,6 +78,22 @@ class RetryDelays:
     def forget(self, key: Hashable) -> None:
         """Let the key be tried at once."""
         self._states.pop(key, None)
+
+    def asked_seconds_left(self, key: Hashable, now: float) -> float:
+        """What is left of the time for which the API server asked to be left alone."""
+        state = self._states.get(key)
+        return max(0.0, state.asked_until - now) if state else 0.0
+
+    def recovered(self, key: Hashable, now: float) -> None:
+        """Let the key be tried at once. Its failures are forgotten when it has not failed for a while."""
+        if state := self._states.get(key):
+            state.not_before = now
+            state.recovered_at = now if state.recovered_at is None else state.recovered_at
+
+    def heard(self, key: Hashable) -> int:
+        """Forget the failures of what was put off `until_heard`; how many in a row there were."""
+        state = self._states.get(key)
+        return self.succeeded(key) if state is not None and state.until_heard else 0
 
     def succeeded(self, key: Hashable) -> int:
         """Forget the failures; how many in a row there were."""

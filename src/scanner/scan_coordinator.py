@@ -90,7 +90,7 @@ class ScanCoordinator:
         self._events = FollowerEvents(
             lost=self._lost,
             failing=self._outcomes.record,
-            answers=self._outcomes.cluster_answers,
+            answers=self._outcomes.heard_from,
             changed=self._changed,
         )
         self.on_changes: OnChanges | None = None

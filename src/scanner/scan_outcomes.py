@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from cache.cache_manager import CacheManager
 from cache.freshness import WHOLE_CLUSTER, Freshness
 from configuration.command_line import one_line
-from configuration.errors import K8sMcpError, KindNotServed, NotPermitted
+from configuration.errors import K8sMcpError, KindNotServed, NotPermitted, Unreachable
+from kinds.counted import counted
 from kinds.kind import Kind
 from scanner.retry_delays import RetryDelays, seconds_asked_for
 from scanner.scan_report import KindReport, Outcome, Strategy
@@ -41,7 +42,7 @@ class ScanOutcomes:
     def succeeded(self, report: KindReport) -> KindReport:
         """Log a scan that worked; a check that found nothing only for who debugs."""
         failures = self._delays.succeeded((report.cluster, report.kind))
-        recovered = f" (recovered after {failures} failures)" if failures else ""
+        recovered = f" (recovered after {counted(failures, 'failure')})" if failures else ""
         level = logging.DEBUG if report.strategy == "check" and not failures else logging.INFO
         log.log(level, "%s%s", report.line(), recovered, extra=report.log_fields())
         for example in report.malformed_examples:
@@ -71,7 +72,8 @@ class ScanOutcomes:
         else:
             permitted = outcome != "not_permitted"
             asked_for = max(map(seconds_asked_for, scopes.values()))
-            self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted, at_least=asked_for)
+            away = all(isinstance(why, Unreachable) and not why.was_silent for why in scopes.values())
+            self._delays.failed((cluster, kind.name), self._clock(), permitted=permitted, at_least=asked_for, until_heard=away)
         levels: dict[Outcome, int] = {"failed": logging.WARNING, "not_permitted": logging.INFO}
         level = logging.DEBUG if quiet else levels.get(outcome, logging.DEBUG)
         log.log(level, "%s", report.line(), extra=report.log_fields())
@@ -80,19 +82,25 @@ class ScanOutcomes:
 
     async def cluster_failed(self, cluster: str, kinds: Sequence[Kind], error: K8sMcpError) -> list[KindReport]:
         """The cluster cannot be asked for anything: one line and one delay, and each kind says so."""
-        self._delays.failed((cluster, ""), self._clock(), at_least=seconds_asked_for(error))
+        away = isinstance(error, Unreachable)
+        self._delays.failed((cluster, ""), self._clock(), at_least=seconds_asked_for(error), until_heard=away)
         log.warning("%s: %d kinds not scanned, what is cached stays: %s", cluster, len(kinds), one_line(error))
         await self.record(cluster, [(kind, WHOLE_CLUSTER, error) for kind in kinds])
         return [
             self._told(KindReport(cluster=cluster, kind=kind.name, outcome="failed", error=one_line(error))) for kind in kinds
         ]
 
-    def cluster_answers(self, cluster: str, kinds: Collection[str] = ()) -> None:
-        """Say so, when it did not before. `kinds` (their names) failed, and may be tried again at once."""
-        for kind in kinds:
-            self._delays.forget((cluster, kind))
+    def cluster_answers(self, cluster: str) -> None:
+        """Say so, when it did not before."""
         if failures := self._delays.succeeded((cluster, "")):
-            log.info("%s answers again (recovered after %d failures)", cluster, failures)
+            _log_answering(cluster, failures)
+
+    def heard_from(self, cluster: str, kinds: Collection[str]) -> None:
+        """Followers have heard of these kinds again: what was put off since nothing could be reached may be tried at once."""
+        for kind in kinds:
+            self._delays.heard((cluster, kind))
+        if failures := self._delays.heard((cluster, "")):
+            _log_answering(cluster, failures)
 
     async def record(self, cluster: str, failures: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
         """Put failures of (kind, scope) into the cache's metadata.
@@ -128,6 +136,10 @@ class ScanOutcomes:
         if self.on_report is not None:
             self.on_report(report)
         return report
+
+
+def _log_answering(cluster: str, failures: int) -> None:
+    log.info("%s answers again (recovered after %s)", cluster, counted(failures, "failure"))
 
 
 def _outcome(error: K8sMcpError) -> Outcome:
