@@ -10,6 +10,7 @@ pytest_plugins = [
     "server_fixtures",
     "following_fixtures",
     "http_fixtures",
+    "laboratory_fixtures",
     "kept_server",
     "shop_cache_fixtures",
     "terminal_fixtures",

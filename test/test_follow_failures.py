@@ -87,6 +87,32 @@ def test_what_the_api_server_asked_for_holds_for_all_that_it_has_not_answered_si
     assert {followed.failures.wait_seconds((name, "")) for name in NAMES if name != "pods"} == {200}
 
 
+def test_a_time_that_was_asked_for_one_kind_is_not_shortened_by_that_for_all(followed: Followed) -> None:
+    followed.fail("pods", error=ClusterError("too many requests", status=429, retry_after_seconds=600))
+    followed.fail(*NAMES, error=ClusterError("too many requests", status=429, retry_after_seconds=60))
+    followed.answer("services")
+    assert followed.failures.wait_seconds(("pods", "")) == 600
+
+
+def test_a_time_that_was_asked_for_ends_with_an_answer(followed: Followed) -> None:
+    followed.fail(*NAMES, error=BUSY)
+    followed.answer(*NAMES)
+    followed.fail("pods", "services")
+    followed.answer("pods")
+    assert 0 < followed.failures.wait_seconds(("services", "")) <= 2
+
+
+def test_one_kind_that_comes_and_goes_does_not_count_for_all(followed: Followed) -> None:
+    followed.fail(*NAMES)
+    followed.answer(*NAMES)
+    followed.steady.now += LASTING_SECONDS - 20
+    followed.fail("pods")
+    followed.answer("pods")
+    followed.steady.now += 20
+    followed.fail(*NAMES)
+    assert followed.failures.wait_seconds() == 1
+
+
 def test_an_outage_ends_for_all_with_the_first_answer(followed: Followed) -> None:
     followed.fail(*NAMES)
     followed.answer("pods")
@@ -160,3 +186,42 @@ def test_a_kind_that_is_followed_anew_during_an_outage_does_not_make_it_told_aga
         followed.failures.forget((name, ""))
     followed.answer("pods")
     assert lines(told) == ["can be followed again (recovered after 2 failures)"]
+
+
+def test_the_failures_of_an_outage_are_those_of_all(followed: Followed, told: pytest.LogCaptureFixture) -> None:
+    for _ in range(40):
+        followed.fail("pods")
+    followed.fail(*NAMES)
+    followed.answer(*NAMES)
+    for name in NAMES:
+        followed.fail(name)
+    followed.answer(*NAMES)
+    assert [line for line in lines(told) if line.startswith("can be")] == [
+        "can be followed again (recovered after 1 failure)"
+    ] * 2
+
+
+# --- delays of what is listed
+
+
+def test_what_is_heard_of_is_hurried_once_in_a_while_and_its_failures_count_on() -> None:
+    delays = RetryDelays(jitter=lambda: 1.0)
+    waits = []
+    for moment in (0.0, 30.0, 60.0, LASTING_SECONDS + 1):
+        delays.failed("pods", moment, until_heard=True)
+        delays.heard("pods", moment)
+        waits.append(delays.wait_seconds("pods", moment))
+    assert waits == [0, 30, 60, 0]
+    delays.failed("pods", 200.0, until_heard=True)
+    assert delays.wait_seconds("pods", 200.0) == 240
+    delays.failed("pods", 500.0)
+    delays.heard("pods", 500.0)
+    assert delays.wait_seconds("pods", 500.0) == 480, "it had been reached"
+
+
+def test_what_is_heard_of_is_not_hurried_before_the_time_that_was_asked_for() -> None:
+    delays = RetryDelays(jitter=lambda: 1.0)
+    delays.failed("pods", 0.0, at_least=400)
+    delays.failed("pods", 10.0, until_heard=True)
+    delays.heard("pods", 10.0)
+    assert delays.wait_seconds("pods", 10.0) == 390

@@ -119,4 +119,4 @@ def test_no_try_is_made_earlier_than_the_api_server_asks_for() -> None:
     for asked_for in (0, 90, 1, 100_000):
         delays.failed("key", NOW, at_least=asked_for)
         waits.append(delays.wait_seconds("key", NOW))
-    assert waits == [7.5, 90, 30, 600], "what nobody means is not believed"
+    assert waits == [7.5, 90, 90, 600], "what nobody means is not believed"

@@ -36,8 +36,8 @@ GATHER_SECONDS = 0.1
 class FollowerEvents:
     """Who hears of what. `lost`: these can no longer be followed from where they are, and why (Lost, or an error).
 
-    `failing`: new troubles of kinds, each once; they are tried again from here. `answers`: the cluster does again, of
-    kinds (their names) that failed here. `changed`: a stored batch.
+    `failing`: new troubles of kinds, each once; they are tried again from here. `answers`: the cluster does, of
+    kinds (their names) that failed here or are lost. `changed`: a stored batch.
     """
 
     lost: Callable[[str, Sequence[tuple[KeptScope, str | K8sMcpError]]], Awaitable[None]]
@@ -218,10 +218,11 @@ class ClusterFollower:
     def answered(self, fine: Collection[KeptScope], lost: Collection[KeptScope] = ()) -> None:
         """The API server told of these, here or in a check (`lost`: that changes do not lead on): who waits for that hears it."""
         kinds = self.failures.answered(fine, lost)
-        if kinds is not None:
-            self._events.answers(self.cluster, kinds)
+        if kinds is not None or lost:
+            self._interrupt.set()
+            self._events.answers(self.cluster, {*(kinds or ()), *(state.kind.name for state in lost)})
 
 
 def is_answer(error: K8sMcpError | None, lost: str) -> bool:
     """Whether the API server said itself that a scope cannot be followed from where it is."""
-    return lost == "expired" or isinstance(error, NotPermitted | NotFound | KindNotServed)
+    return lost in ("expired", "count", "went back") or isinstance(error, NotPermitted | NotFound | KindNotServed)

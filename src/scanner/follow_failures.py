@@ -43,6 +43,8 @@ class FollowFailures:
         """How many times in a row."""
         self._is_down = False
         """That everything fails was said, and nothing has been heard since."""
+        self._rounds = 0
+        """How many times in a row everything has failed."""
 
     def __contains__(self, key: ScopeKey) -> bool:
         return key in self._failing
@@ -55,7 +57,7 @@ class FollowFailures:
         return self._delays.wait_seconds(key, self._steady())
 
     def begin(self, key: ScopeKey) -> None:
-        """It is followed from another place: it may be asked for at once."""
+        """It is followed from another place: it need not wait for itself."""
         self._delays.forget(key)
 
     def forget(self, key: ScopeKey) -> None:
@@ -72,6 +74,7 @@ class FollowFailures:
         for state, _ in failed:
             self._failing[state.key] = self._failing.get(state.key, 0) + 1
         if failed and self._is_everything():
+            self._rounds += 1
             self._delays.failed(EVERYTHING, now, at_least=max(seconds_asked_for(error) for _, error in failed))
         else:
             for state, error in failed:
@@ -91,12 +94,13 @@ class FollowFailures:
         now = self._steady()
         asked_for = self._delays.asked_seconds_left(EVERYTHING, now)
         followed = [state for state in fine if state.key in self._failing]
-        failures = max([self._failing.pop(key) for key in again], default=self._delays.failures(EVERYTHING))
+        failures = max((self._failing.pop(key) for key in again), default=0)
         for key in (EVERYTHING, *again):
             self._delays.recovered(key, now)
         for key in self._failing if asked_for else ():
-            self._delays.failed(key, now, at_least=asked_for)
-        self._log_recovery(fine, followed, failures)
+            self._delays.hold(key, now + asked_for)
+        self._log_recovery(fine, followed, self._rounds if self._is_down else failures)
+        self._is_down, self._rounds = False, 0
         return {kind for kind, _ in again}
 
     def _is_everything(self) -> bool:
@@ -123,7 +127,6 @@ class FollowFailures:
     def _log_recovery(self, fine: Collection[KeptScope], followed: Sequence[KeptScope], failures: int) -> None:
         recovered = f"(recovered after {counted(failures, 'failure')})"
         if self._is_down:
-            self._is_down = False
             names = [_named(*key) for key in self._states if key in self._failing]
             but = f", but not yet {_listed(names)}" if names else ""
             how = "can be followed again" if fine else "answers again"

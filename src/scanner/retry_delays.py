@@ -27,8 +27,9 @@ class _State:
     not_before: float
     asked_until: float
     """Until when the API server asked to be left alone."""
-    until_heard: bool
+    until_heard: bool = False
     recovered_at: float | None = None
+    hurried_at: float | None = None
 
 
 class RetryDelays:
@@ -58,13 +59,14 @@ class RetryDelays:
         `at_least`: the seconds that the API server asked for, believed up to the longest delay of all. `until_heard`: nothing
         was wrong but that nothing could be reached (see `heard`).
         """
-        state = self._states.get(key)
-        lasted = state is not None and state.recovered_at is not None and now - state.recovered_at >= LASTING_SECONDS
-        failures = 1 if state is None or lasted else state.failures + 1
-        asked_for = min(at_least, LONGEST_SECONDS)
+        state = self._states.get(key) or _State(0, now, now)
+        lasted = state.recovered_at is not None and now - state.recovered_at >= LASTING_SECONDS
+        failures = 1 if lasted else state.failures + 1
         seconds = min(self._longest, self._first * 2.0 ** min(failures - 1, 20)) if permitted else NOT_PERMITTED_SECONDS
-        wait = max(seconds * (0.5 + self._jitter() / 2), asked_for)
-        self._states[key] = _State(failures, now + wait, now + asked_for, until_heard)
+        wait = seconds * (0.5 + self._jitter() / 2)
+        asked_until = max(now + min(at_least, LONGEST_SECONDS), min(state.asked_until, now + LONGEST_SECONDS))
+        not_before = max(now + wait, asked_until)
+        self._states[key] = _State(failures, not_before, asked_until, until_heard, hurried_at=state.hurried_at)
         return failures
 
     def failures(self, key: Hashable) -> int:
@@ -84,16 +86,24 @@ class RetryDelays:
         state = self._states.get(key)
         return max(0.0, state.asked_until - now) if state else 0.0
 
+    def hold(self, key: Hashable, until: float) -> None:
+        """The API server asked for this time, if not in answer to this key."""
+        state = self._states.setdefault(key, _State(0, until, until))
+        state.not_before, state.asked_until = max(state.not_before, until), max(state.asked_until, until)
+
     def recovered(self, key: Hashable, now: float) -> None:
         """Let the key be tried at once. Its failures are forgotten when it has not failed for a while."""
         if state := self._states.get(key):
-            state.not_before = now
+            state.not_before = state.asked_until = now
             state.recovered_at = now if state.recovered_at is None else state.recovered_at
 
-    def heard(self, key: Hashable) -> int:
-        """Forget the failures of what was put off `until_heard`; how many in a row there were."""
+    def heard(self, key: Hashable, now: float) -> None:
+        """Let what was put off `until_heard` be tried at once, but not again and again: its failures still count."""
         state = self._states.get(key)
-        return self.succeeded(key) if state is not None and state.until_heard else 0
+        if state is None or not state.until_heard:
+            return
+        if state.hurried_at is None or not 0 <= now - state.hurried_at < LASTING_SECONDS:
+            state.not_before, state.hurried_at = max(now, state.asked_until), now
 
     def succeeded(self, key: Hashable) -> int:
         """Forget the failures; how many in a row there were."""

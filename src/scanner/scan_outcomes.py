@@ -84,7 +84,7 @@ class ScanOutcomes:
         """The cluster cannot be asked for anything: one line and one delay, and each kind says so."""
         away = isinstance(error, Unreachable)
         self._delays.failed((cluster, ""), self._clock(), at_least=seconds_asked_for(error), until_heard=away)
-        log.warning("%s: %d kinds not scanned, what is cached stays: %s", cluster, len(kinds), one_line(error))
+        log.warning("%s: %s not scanned, what is cached stays: %s", cluster, counted(len(kinds), "kind"), one_line(error))
         await self.record(cluster, [(kind, WHOLE_CLUSTER, error) for kind in kinds])
         return [
             self._told(KindReport(cluster=cluster, kind=kind.name, outcome="failed", error=one_line(error))) for kind in kinds
@@ -93,14 +93,12 @@ class ScanOutcomes:
     def cluster_answers(self, cluster: str) -> None:
         """Say so, when it did not before."""
         if failures := self._delays.succeeded((cluster, "")):
-            _log_answering(cluster, failures)
+            log.info("%s answers again (recovered after %s)", cluster, counted(failures, "failure"))
 
     def heard_from(self, cluster: str, kinds: Collection[str]) -> None:
         """Followers have heard of these kinds again: what was put off since nothing could be reached may be tried at once."""
-        for kind in kinds:
-            self._delays.heard((cluster, kind))
-        if failures := self._delays.heard((cluster, "")):
-            _log_answering(cluster, failures)
+        for kind in ("", *kinds):
+            self._delays.heard((cluster, kind), self._clock())
 
     async def record(self, cluster: str, failures: Sequence[tuple[Kind, str, K8sMcpError]]) -> None:
         """Put failures of (kind, scope) into the cache's metadata.
@@ -136,10 +134,6 @@ class ScanOutcomes:
         if self.on_report is not None:
             self.on_report(report)
         return report
-
-
-def _log_answering(cluster: str, failures: int) -> None:
-    log.info("%s answers again (recovered after %s)", cluster, counted(failures, "failure"))
 
 
 def _outcome(error: K8sMcpError) -> Outcome:
