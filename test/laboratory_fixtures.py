@@ -15,6 +15,7 @@ from cache.cache_reader import CacheReader
 from cache_fixtures import CLUSTER, Clock
 from kinds.registry import KINDS
 from scan_fixtures import ScriptedTools, coordinator_with, pod
+from scanner.cluster_follower import ClusterFollower
 from scanner.lost_kinds import LostKinds
 from scanner.retry_delays import RetryDelays
 from scanner.scan_coordinator import ScanCoordinator
@@ -23,6 +24,7 @@ from scanner.schedule import Schedule
 
 TARGET = CLUSTER, "pods"
 Watch = Mapping[str, Any]
+Answer = Callable[[Watch], dict[str, Any] | None]
 
 
 def problem(type_: str, status: int = 0) -> dict[str, Any]:
@@ -34,7 +36,7 @@ class ScriptedChanges:
     """`k8s_list_changes` and `k8s_count_objects`: `answer(watch)` gives what is new of a watch, None for nothing."""
 
     tools: ScriptedTools
-    answer: Callable[[Watch], dict[str, Any] | None] = lambda _: None
+    answer: Answer = lambda _: None
     version: str = ""
     """The API server's, as its counts tell it."""
     live: bool = True
@@ -107,6 +109,10 @@ class Laboratory:
         self.coordinator.tick(self.clock.now)
         await self.coordinator.settle()
 
+    @property
+    def follower(self) -> ClusterFollower:
+        return self.coordinator._keeping._followers[CLUSTER][0]
+
     def followed(self) -> set[str]:
         return self.coordinator._keeping.followed(CLUSTER)
 
@@ -142,5 +148,5 @@ async def eventually(holds: Callable[[], Any], what: str, seconds: float = 20) -
         await asyncio.sleep(0.01)
 
 
-def only(kind: str, answer: dict[str, Any]) -> Callable[[Watch], dict[str, Any] | None]:
+def only(kind: str, answer: dict[str, Any]) -> Answer:
     return lambda watch: answer if watch["kind"] == kind else None

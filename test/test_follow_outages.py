@@ -8,7 +8,7 @@ import pytest
 
 from cache_fixtures import CLUSTER
 from configuration.errors import ClusterError, Unreachable
-from laboratory_fixtures import Laboratory, eventually, only, problem
+from laboratory_fixtures import Answer, Laboratory, eventually, only, problem
 from scan_fixtures import Failing
 from scanner.cluster_follower import ClusterFollower
 from scanner.retry_delays import RetryDelays
@@ -16,8 +16,19 @@ from scanner.retry_delays import RetryDelays
 DOWN = problem("Unreachable")
 
 
+async def followed(laboratory: Laboratory) -> None:
+    await laboratory.tick()
+    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+
+
+def tell(laboratory: Laboratory, answer: Answer) -> None:
+    """End the poll that waits with this answer, which stays."""
+    laboratory.feed.answer = answer
+    laboratory.feed.woken.set()
+
+
 def follower_that_waits_long(laboratory: Laboratory) -> ClusterFollower:
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    follower = laboratory.follower
     follower.failures._delays = RetryDelays(jitter=lambda: 1.0, first=600)
     return follower
 
@@ -30,11 +41,9 @@ async def test_a_check_that_hears_from_the_cluster_ends_the_wait_of_what_is_foll
     laboratory: Laboratory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "scanner")
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await followed(laboratory)
     follower_that_waits_long(laboratory)
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: lines(caplog, "cannot be followed"), "the trouble to be told")
     laboratory.feed.answer = lambda _: None
     laboratory.clock.now += 1800
@@ -46,11 +55,9 @@ async def test_a_check_that_hears_from_the_cluster_ends_the_wait_of_what_is_foll
 
 async def test_a_quiet_cluster_that_is_back_is_noticed_within_seconds(laboratory: Laboratory) -> None:
     """Nothing comes of its watches: the poll that opens them again must not wait for something."""
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    follower = laboratory.follower
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: follower.failures, "the trouble")
     laboratory.feed.woken.clear()
     laboratory.feed.answer = lambda _: None
@@ -58,11 +65,9 @@ async def test_a_quiet_cluster_that_is_back_is_noticed_within_seconds(laboratory
 
 
 async def test_a_check_over_watches_that_are_not_heard_proves_nothing_about_them(laboratory: Laboratory) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await followed(laboratory)
     follower = follower_that_waits_long(laboratory)
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: follower.failures, "the trouble")
     laboratory.feed.answer, laboratory.feed.live = lambda _: None, False
     laboratory.clock.now += 240
@@ -76,10 +81,8 @@ async def test_what_is_lost_while_a_cluster_is_away_is_listed_as_soon_as_followi
 ) -> None:
     """Not when the delay after its failures has passed, which grows to ten minutes."""
     caplog.set_level("INFO", "scanner")
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: lines(caplog, "cannot be followed"), "the trouble to be told")
     laboratory.clock.now += seconds
     await laboratory.tick()
@@ -105,11 +108,9 @@ async def test_a_list_that_the_api_server_put_off_or_could_not_give_is_not_hurri
     laboratory.clock.now += 1_000_000
     await laboratory.tick()
     assert laboratory.lists() == 2, "what is due was listed, in vain"
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    laboratory.feed.answer = only("pods", DOWN)
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    follower = laboratory.follower
+    tell(laboratory, only("pods", DOWN))
     await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
     laboratory.feed.answer = lambda _: None
     await eventually(lambda: ("pods", "") not in follower.failures, "the recovery")
@@ -128,37 +129,31 @@ async def test_a_cluster_that_said_something_itself_is_left_alone_whatever_is_he
     laboratory: Laboratory, caplog: pytest.LogCaptureFixture, error: ClusterError, hurried: bool
 ) -> None:
     caplog.set_level("INFO", "scanner")
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await followed(laboratory)
     failing = laboratory.tools.before_identity = Failing(error)
     laboratory.clock.now += 1800
     await laboratory.tick()
     assert not laboratory.coordinator._outcomes.may_try(CLUSTER)
     failing.on = False
-    laboratory.feed.answer = only("pods", problem("Expired", 410))
-    laboratory.feed.woken.set()
+    tell(laboratory, only("pods", problem("Expired", 410)))
     await eventually(lambda: lines(caplog, "pods is listed again"), "the loss")
     await laboratory.coordinator.settle()
     assert laboratory.lists() == (2 if hurried else 1)
 
 
 async def test_what_is_followed_no_longer_is_not_failing(laboratory: Laboratory) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    laboratory.feed.answer = only("pods", DOWN)
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    follower = laboratory.follower
+    tell(laboratory, only("pods", DOWN))
     await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
     await follower.release(["pods"])
     assert len(follower.failures) == 0
 
 
 async def test_a_check_behind_another_one_wakes_what_is_followed_too(laboratory: Laboratory) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await followed(laboratory)
     follower = follower_that_waits_long(laboratory)
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: len(follower.failures) == 2, "the trouble")
     laboratory.feed.answer = lambda _: None
     asked = len(laboratory.feed.asks)
@@ -177,11 +172,9 @@ async def test_a_check_behind_another_one_wakes_what_is_followed_too(laboratory:
 
 
 async def test_a_check_that_hears_that_a_kind_is_to_be_listed_ends_the_wait_of_the_others(laboratory: Laboratory) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
+    await followed(laboratory)
     follower = follower_that_waits_long(laboratory)
-    laboratory.feed.answer = lambda _: DOWN
-    laboratory.feed.woken.set()
+    tell(laboratory, lambda _: DOWN)
     await eventually(lambda: len(follower.failures) == 2, "the trouble")
     laboratory.feed.answer = lambda watch: (
         problem("Expired", 410) if laboratory.lists() == 1 and watch["kind"] == "pods" else None
@@ -194,11 +187,9 @@ async def test_a_check_that_hears_that_a_kind_is_to_be_listed_ends_the_wait_of_t
 async def test_a_failing_kind_of_which_nothing_is_heard_does_not_make_the_others_written_at_each_poll(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    laboratory.feed.answer = only("pods", DOWN)
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    follower = laboratory.follower
+    tell(laboratory, only("pods", DOWN))
     await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
     writes = []
     apply = laboratory.coordinator._cache.apply
@@ -211,11 +202,9 @@ async def test_a_failing_kind_of_which_nothing_is_heard_does_not_make_the_others
 
 
 async def test_what_the_server_has_no_room_for_is_no_longer_failing(laboratory: Laboratory) -> None:
-    await laboratory.tick()
-    await eventually(lambda: laboratory.feed.polling, "a poll that waits")
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
-    laboratory.feed.answer = only("pods", DOWN)
-    laboratory.feed.woken.set()
+    await followed(laboratory)
+    follower = laboratory.follower
+    tell(laboratory, only("pods", DOWN))
     await eventually(lambda: ("pods", "") in follower.failures, "the trouble")
     laboratory.feed.answer = only("pods", problem("TooMany"))
     await eventually(lambda: ("pods", "") not in follower.failures, "no more of it")

@@ -303,7 +303,7 @@ async def test_hundreds_of_turns_leave_no_task_and_no_state_behind(laboratory: L
     await eventually(lambda: laboratory.feed.polling and len(laboratory.feed.asks[-1]) == 2, "a poll of both that waits")
     await asyncio.sleep(0.05)
     tasks = len(asyncio.all_tasks())
-    follower = laboratory.coordinator._keeping._followers[CLUSTER][0]
+    follower = laboratory.follower
     turns = len(laboratory.feed.asks)
     version = iter(range(200, 10_000))
 
