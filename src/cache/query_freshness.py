@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from cache.freshness import FIELDS, Freshness, combine, envelope, freshness_from_row, require_scanned
 from cache.sql_views import OBJECTS_OF_ALL_KINDS
 from configuration.errors import NeverScanned
+from kinds.counted import first_few
 from kinds.envelope import Envelope
 from kinds.registry import KINDS
 
@@ -83,8 +84,8 @@ class QueryFreshness:
         made = envelope(replace(oldest, complete=all(row.complete for row in rows)), now, total=None, shown=0, more=False)
         scanned = {row.kind for row in rows}
         missing = [name for name, known in KINDS.items() if name not in scanned and not known.optional]
-        named = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
-        note = f"as old as the oldest kind, {oldest.kind}" + (f"; never scanned: {named}" if missing else "")
+        named = f"; never scanned: {first_few(missing, _NAMED)}" if missing else ""
+        note = f"as old as the oldest kind, {oldest.kind}{named}"
         gone = sorted(row.kind for row in rows if not row.served)
         note += f"; the cluster no longer serves {', '.join(gone[:_NAMED])}: those may be gone" if gone else ""
         return replace(made, kind=table, complete=made.complete and not missing, note=note)

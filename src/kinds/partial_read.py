@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kinds.counted import first_few
 from kinds.record import Record
 
 IDENTITY = ("name", "namespace", "uid", "resourceVersion")
@@ -32,8 +33,7 @@ class PartialRead:
     @property
     def places(self) -> str:
         """The first of them, for a message."""
-        more = len(self.left_out) - _SHOWN_PATHS
-        return ", ".join(self.left_out[:_SHOWN_PATHS]) + (f" and {more} more" if more > 0 else "")
+        return first_few(self.left_out, _SHOWN_PATHS)
 
 
 def read_parts(obj: dict[str, Any], read: Read, errors: tuple[type[Exception], ...]) -> PartialRead | None:

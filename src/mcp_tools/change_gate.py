@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from configuration.errors import ApprovalNeeded, Conflict, DryRunRefused
+from kinds.counted import first_few
 from mcp_tools.api_targets import ApiTarget
 from mcp_tools.asked_person import Person, Says
 from mcp_tools.change_questions import PlannedChange, WaitingQuestions, narrowest_rule, question_about
@@ -162,5 +163,4 @@ def _preconditions(tool: ToolDeclaration, arguments: Arguments, seen: object) ->
 
 
 def _summary(targets: tuple[ApiTarget, ...]) -> str:
-    shown = ", ".join(f"{target} (context {target.context})" for target in targets[:3])
-    return shown + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
+    return first_few([f"{target} (context {target.context})" for target in targets], 3)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from configuration.errors import Conflict, InvalidArguments
+from kinds.counted import first_few
 from mcp_tools.k8s_tools.change_answers import FIELD_MANAGER
 from mcp_tools.object_forms import form_of
 from mcp_tools.object_writes import Target
@@ -227,7 +228,7 @@ def _told(places: Sequence[Place]) -> str:
             ".".join(str(step if isinstance(step, str) else _name(step)) for step in place) or "the object" for place in places
         )
     )
-    return ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
+    return first_few(told, _SHOWN)
 
 
 def _name(step: Item) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kinds.counted import first_few
 from kinds.kind import Kind
 from mcp_tools.k8s_api import ClusterApi
 
@@ -26,7 +27,6 @@ def uncounted_note(api: ClusterApi, kinds: Sequence[Kind]) -> str:
 
 
 def _sentence(names: Sequence[str], done: str) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     one = len(names) == 1
-    what = f"namespace{'' if one else 's'} {', '.join(names[:_SHOWN])}{more} {'is' if one else 'are'} {done}"
+    what = f"namespace{'' if one else 's'} {first_few(names, _SHOWN)} {'is' if one else 'are'} {done}"
     return f"{what}: this server's policy denies {'it' if one else 'them'}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from configuration.command_line import one_line
 from configuration.errors import ClusterError, K8sMcpError
-from kinds.counted import counted
+from kinds.counted import counted, first_few
 from kinds.kind import Kind
 from scanner.kept_scope import KeptScope, ScopeKey
 from scanner.retry_delays import RetryDelays, seconds_asked_for
@@ -120,7 +120,7 @@ class FollowFailures:
             error = one[2]
             alike.setdefault((type(error), error.status if isinstance(error, ClusterError) else 0), []).append(one)
         for group in alike.values():
-            names = _listed([_named(kind.name, scope) for kind, scope, _ in group])
+            names = first_few([_named(kind.name, scope) for kind, scope, _ in group], NAMES_TOLD)
             why = one_line(group[0][2])
             log.warning("%s %s cannot be followed, what is cached stays: %s", self._cluster, names, why)
 
@@ -128,18 +128,13 @@ class FollowFailures:
         recovered = f"(recovered after {counted(failures, 'failure')})"
         if self._is_down:
             names = [_named(*key) for key in self._states if key in self._failing]
-            but = f", but not yet {_listed(names)}" if names else ""
+            but = f", but not yet {first_few(names, NAMES_TOLD)}" if names else ""
             how = "can be followed again" if fine else "answers again"
             log.info("%s %s %s%s", self._cluster, how, recovered, but)
         elif followed:
             names = [_named(*state.key) for state in followed]
-            log.info("%s %s can be followed again %s", self._cluster, _listed(names), recovered)
+            log.info("%s %s can be followed again %s", self._cluster, first_few(names, NAMES_TOLD), recovered)
 
 
 def _named(kind: str, scope: str) -> str:
     return f"{kind} in namespace {scope}" if scope else kind
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-    return ", ".join(names[:NAMES_TOLD]) + more
